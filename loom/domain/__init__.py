@@ -1,0 +1,1 @@
+"""What Loom is about, as values and decisions: no I/O, no clock of its own."""

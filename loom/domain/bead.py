@@ -1,0 +1,76 @@
+"""A bead: one unit of work in a project; and an attempt, one try at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.lifecycle import Resolution, State
+
+MAX_BATCH = 1_000
+"""Beads in one request, which is one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewBead:
+    """A bead as it is filed.
+
+    context: JSON object the agent works from: `patch` (unified diff), `test_command` (argv),
+    `timeout_s`. priority: 0 (first) to 3.
+    """
+
+    title: str
+    id: str = ""
+    description: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Bead:
+    """A bead as the ledger has it.
+
+    epoch: how often it was claimed; every write of an attempt carries the epoch of its claim.
+    version: grows with every change, for optimistic edits. reason: why it is blocked or failed.
+    """
+
+    id: str
+    project_id: str
+    title: str
+    state: State
+    epoch: int
+    version: int
+    correlation_id: str
+    created_at: datetime
+    updated_at: datetime
+    description: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 2
+    resolution: Resolution | None = None
+    reason: str = ""
+    commits: tuple[Commit, ...] = ()
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a bead, from its claim to its end.
+
+    outcome: running, succeeded, failed, lost (its lease ran out) or superseded (taken over).
+    """
+
+    bead_id: str
+    epoch: int
+    agent_id: str
+    outcome: str
+    claimed_at: datetime
+    lease_until: datetime
+    finished_at: datetime | None = None
+    failure_class: FailureClass | None = None
+    reason: str = ""
+    steps: tuple[Step, ...] = ()
+    commits: tuple[Commit, ...] = ()
+    output: str = ""

@@ -1,0 +1,49 @@
+"""Whether a failed attempt is followed by another: a decision returned as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loom.domain.evidence import FailureClass
+from loom.domain.lifecycle import Move
+
+BUDGET = {FailureClass.WORK: 1, FailureClass.TIMEOUT: 1, FailureClass.INFRA: 5}
+"""How many attempts a bead gets in all when they end in failures of this class."""
+
+BASE_S = 1.0
+CAP_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a bead after a failure; delay_s is set for a retry alone."""
+
+    move: Move
+    delay_s: float = 0.0
+    reason: str = ""
+
+
+def backoff_s(attempts: int, jitter: float) -> float:
+    """Seconds before the next attempt: exponential, capped, with full jitter (0 <= jitter < 1).
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    return float(jitter * min(CAP_S, BASE_S * 2**attempts))
+
+
+def after_failure(
+    failure_class: FailureClass, attempts: int, reason: str, jitter: float
+) -> Decision:
+    """Decide after the attempts-th attempt failed; jitter is a random number in [0, 1)."""
+    budget = BUDGET[failure_class]
+    if failure_class is FailureClass.WORK or (
+        failure_class is FailureClass.TIMEOUT and attempts >= budget
+    ):
+        return Decision(Move.FAIL, reason=reason)
+    if attempts < budget:
+        return Decision(Move.RETRY, delay_s=backoff_s(attempts, jitter), reason=reason)
+    return Decision(
+        Move.BLOCK,
+        reason=f"{attempts} attempts ended in {failure_class.value} failures, the last: {reason}. "
+        "Mend the cause, then unblock the bead.",
+    )

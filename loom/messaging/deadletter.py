@@ -1,0 +1,135 @@
+"""Dead letters: how a consumer sends one off with its reason, and how the ledger reads one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loom.domain.identity import BEAD_ID
+from loom.messaging.envelope import Delivery, Envelope
+from loom.messaging.topology import (
+    DEAD,
+    DEAD_RESULTS_QUEUE,
+    RESULTS_QUEUE,
+    dead_key,
+    project_of_queue,
+)
+
+REASON = "x-loom-reason"
+DETAIL = "x-loom-detail"
+QUEUE = "x-loom-queue"
+MAX_KEPT_BYTES = 64 * 1024
+"""How much of a dead letter's body the ledger keeps; the broker's copy is whole."""
+
+_NUMBERS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up.
+
+    queue: where it was taken from. reason: a short word (oversize, malformed, wrong_type,
+    unknown_type, rejected, delivery_limit, …). body: its first MAX_KEPT_BYTES. bead_id: empty
+    where none can be read. deaths: the broker's x-death history, as JSON. fingerprint: equal for
+    letters that died of the same cause.
+    """
+
+    message_id: str
+    queue: str
+    project_id: str
+    bead_id: str
+    epoch: int
+    reason: str
+    detail: str
+    correlation_id: str
+    headers: str
+    deaths: str
+    body: bytes
+    fingerprint: str
+
+
+def dead_letter_key(queue: str) -> str:
+    """Where the dead letters of a queue go at DEAD."""
+    if queue == RESULTS_QUEUE:
+        return DEAD_RESULTS_QUEUE
+    return dead_key(project_of_queue(queue) or "_unknown")
+
+
+def to_envelope(delivery: Delivery, reason: str, detail: str, message_id: str) -> Envelope:
+    """The dead letter to publish for a delivery that cannot be handled; its body is untouched.
+
+    message_id: used where the message has none of its own.
+    """
+    return Envelope(
+        exchange=DEAD,
+        routing_key=dead_letter_key(delivery.queue),
+        body=delivery.body,
+        message_id=delivery.message_id or message_id,
+        correlation_id=delivery.correlation_id,
+        headers={
+            **delivery.headers,
+            REASON: reason,
+            DETAIL: detail[:1000],
+            QUEUE: delivery.queue,
+        },
+        content_type=delivery.content_type,
+    )
+
+
+def read(delivery: Delivery) -> DeadLetter:
+    """The dead letter in a delivery from the ledger's queue; any bytes at all can be read."""
+    headers = delivery.headers
+    deaths = headers.get("x-death")
+    first = deaths[0] if isinstance(deaths, list) and deaths else {}
+    first = first if isinstance(first, Mapping) else {}
+    queue = _text(headers.get(QUEUE) or headers.get("x-first-death-queue") or first.get("queue"))
+    reason = _text(
+        headers.get(REASON) or headers.get("x-first-death-reason") or first.get("reason")
+    )
+    detail = _text(headers.get(DETAIL)) or f"the broker gave it up: {reason or 'unknown'}"
+    bead_id = _text(headers.get("id"))
+    epoch = headers.get("epoch")
+    project_id = project_of_queue(queue) or project_of_queue(delivery.routing_key)
+    cause = "|".join((project_id, reason or "unknown", _NUMBERS.sub("#", detail)))
+    return DeadLetter(
+        # A foreign message may have no id: the same bytes from the same queue get the same one,
+        # so that a redelivery is recorded once.
+        message_id=delivery.message_id or _digest(queue.encode(), delivery.body),
+        queue=queue or delivery.routing_key,
+        project_id=project_id,
+        bead_id=bead_id if BEAD_ID.fullmatch(bead_id) else "",
+        epoch=epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else 0,
+        reason=reason or "unknown",
+        detail=detail,
+        correlation_id=delivery.correlation_id,
+        headers=json.dumps(_plain(headers), sort_keys=True),
+        deaths=json.dumps(_plain(deaths or [])),
+        body=delivery.body[:MAX_KEPT_BYTES],
+        fingerprint=_digest(cause.encode())[:16],
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def _plain(value: object) -> Any:
+    """A broker header value as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if k != "x-death"}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

@@ -1,0 +1,196 @@
+"""Every exchange, queue, binding, dead letter and permission on the broker, in one place.
+
+No other module spells a name of the broker. Every argument is set explicitly, because defaults
+differ between RabbitMQ 3.10 and 4.x. Sources: rabbitmq.com/docs/quorum-queues, /docs/dlx, /docs/ae.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+TASKS = "loom.tasks"
+RESULTS = "loom.results"
+EVENTS = "loom.events"
+LOGS = "loom.logs"
+METRICS = "loom.metrics"
+DEAD = "loom.dead"
+UNROUTED = "loom.unrouted"
+
+RESULTS_QUEUE = "loom.results"
+DEAD_RESULTS_QUEUE = "loom.dead._results"
+"""Results that no ingester can read. '_' keeps it apart from every project's slug."""
+DEAD_LEDGER_QUEUE = "loom.dead._ledger"
+"""A copy of every dead letter, for the ledger; the other copy stays for the operator."""
+UNROUTED_QUEUE = "loom.unrouted"
+
+DELIVERY_LIMIT = 20
+"""Deliveries of one message before the broker dead-letters it: no layer may loop for ever."""
+MAX_TASK_BYTES = 512 * 1024
+MAX_RESULT_BYTES = 1024 * 1024
+
+_PROJECT_QUEUE = re.compile(r"loom\.(?:tasks|dead)\.(?P<project>[a-z0-9][a-z0-9-]{0,62})")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange. alternate: where it sends what no binding takes."""
+
+    name: str
+    kind: str
+    alternate: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments it is declared with."""
+        return {"alternate-exchange": self.alternate} if self.alternate else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Messages with this key at this exchange go to the queue."""
+
+    exchange: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable quorum queue with its bindings. dead_letter_key: its address at DEAD, if any."""
+
+    name: str
+    bindings: tuple[Binding, ...]
+    dead_letter_key: str = ""
+    delivery_limit: int = DELIVERY_LIMIT
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments it is declared with."""
+        arguments: dict[str, Any] = {"x-queue-type": "quorum"}
+        if self.dead_letter_key:
+            # At-least-once dead-lettering needs reject-publish: a rejected message waits in its
+            # queue until every dead-letter target has confirmed it.
+            arguments |= {
+                "x-dead-letter-exchange": DEAD,
+                "x-dead-letter-routing-key": self.dead_letter_key,
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+                "x-delivery-limit": self.delivery_limit,
+            }
+        return arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What has to exist on the broker."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...] = field(default=())
+
+
+def task_key(project_id: str) -> str:
+    """The routing key of a project's tasks, and the name of their queue."""
+    return f"{TASKS}.{project_id}"
+
+
+def result_key(project_id: str) -> str:
+    """The routing key of results from a project's agents."""
+    return f"{RESULTS}.{project_id}"
+
+
+def dead_key(project_id: str) -> str:
+    """The routing key of a project's dead letters, and the name of their queue."""
+    return f"{DEAD}.{project_id}"
+
+
+def event_key(event_type: str) -> str:
+    """The routing key of an event."""
+    return f"{EVENTS}.{event_type}"
+
+
+def project_of_queue(name: str) -> str:
+    """The project whose task or dead-letter queue this is; empty for a queue of Loom's own."""
+    match = _PROJECT_QUEUE.fullmatch(name)
+    return match["project"] if match else ""
+
+
+CORE = Topology(
+    exchanges=(
+        Exchange(UNROUTED, "fanout"),
+        # No alternate on TASKS: the dispatcher publishes with `mandatory`, and a message that an
+        # alternate exchange took in would be confirmed instead of returned.
+        Exchange(TASKS, "direct"),
+        Exchange(RESULTS, "topic", alternate=UNROUTED),
+        Exchange(DEAD, "topic", alternate=UNROUTED),
+        # Hints for whoever listens; the ledger keeps the facts, so an unheard one may vanish.
+        Exchange(EVENTS, "topic"),
+        Exchange(LOGS, "topic"),
+        Exchange(METRICS, "topic"),
+    ),
+    queues=(
+        Queue(UNROUTED_QUEUE, (Binding(UNROUTED, ""),)),
+        Queue(
+            RESULTS_QUEUE,
+            (Binding(RESULTS, f"{RESULTS}.#"),),
+            dead_letter_key=DEAD_RESULTS_QUEUE,
+        ),
+        Queue(DEAD_RESULTS_QUEUE, (Binding(DEAD, DEAD_RESULTS_QUEUE),)),
+        Queue(DEAD_LEDGER_QUEUE, (Binding(DEAD, f"{DEAD}.#"),)),
+    ),
+)
+"""What every Loom needs, whatever its projects."""
+
+
+def of_project(project_id: str) -> Topology:
+    """What one project adds: the queue of its tasks, and the queue of its dead letters."""
+    tasks, dead = task_key(project_id), dead_key(project_id)
+    return Topology(
+        exchanges=(),
+        queues=(
+            Queue(dead, (Binding(DEAD, dead),)),
+            Queue(tasks, (Binding(TASKS, tasks),), dead_letter_key=dead),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What one broker user may configure, write and read: regular expressions over names."""
+
+    configure: str
+    write: str
+    read: str
+
+
+_NOTHING = "^$"
+
+
+def permission_of(service: str) -> Permission:
+    """The broker permission of a service's user; KeyError for a service that needs no broker."""
+    return {
+        # Declares the topology, so it may configure, bind and publish all of it.
+        "dispatcher": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\.(tasks|dead|results|unrouted)$"),
+        "ingester": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\..*$"),
+        "flower": Permission(
+            r"^(celeryev.*|celery.*|.*\.celery\.pidbox|.*\.reply\.celery\.pidbox)$",
+            r"^(celeryev.*|celery.*|.*celery\.pidbox)$",
+            r"^(celeryev.*|celery.*|.*celery\.pidbox)$",
+        ),
+        "operator": Permission(".*", ".*", ".*"),
+    }[service]
+
+
+def permission_of_agent(project_id: str) -> Permission:
+    """The broker permission of a project's agents: their own queue, results, dead letters and the
+    mailboxes of Celery's remote control and events."""
+    mailboxes = r"celeryev.*|celery|celery@.*|.*celery\.pidbox"
+    own_tasks = re.escape(task_key(project_id))
+    return Permission(
+        rf"^({mailboxes})$",
+        rf"^({mailboxes}|{re.escape(RESULTS)}|{re.escape(DEAD)}|{re.escape(LOGS)})$",
+        rf"^({mailboxes}|{own_tasks})$",
+    )
+
+
+NO_PERMISSION = Permission(_NOTHING, _NOTHING, _NOTHING)

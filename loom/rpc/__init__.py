@@ -1,0 +1,1 @@
+"""Plumbing of gRPC: the generated contract, servers, channels, errors and callers."""

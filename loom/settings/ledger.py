@@ -1,0 +1,48 @@
+"""The database service's own settings, and how every other service reaches it."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from loom.settings.source import Settings
+
+
+class LedgerSettings(Settings):
+    """LOOM_DATABASE_*: the database service alone has these.
+
+    host and port are PgBouncer's; direct_host and direct_port are PostgreSQL's own, for LISTEN.
+    tokens_file: a line `<service> <sha256 of its token>` for each caller.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LOOM_DATABASE_")
+
+    listen: str = "127.0.0.1:8089"
+    host: str = "127.0.0.1"
+    port: int = 6432
+    direct_host: str = "127.0.0.1"
+    direct_port: int = 5432
+    name: str = "loom"
+    user: str = "loom_service"
+    password: SecretStr
+    reader_user: str = "loom_reader"
+    reader_password: SecretStr
+    tokens_file: str
+    pool_size: int = 8
+    threads: int = 24
+    max_transactions: int = 4
+    """How many BeginTransaction may pin a connection at once."""
+    transaction_timeout_s: float = 15.0
+    lease_s: float = 30.0
+    """Seconds an attempt's lease lasts from its claim or its last renewal."""
+    outbox_lease_s: float = 15.0
+
+
+class LedgerClientSettings(Settings):
+    """LOOM_LEDGER_*: how a service calls the database service."""
+
+    model_config = SettingsConfigDict(env_prefix="LOOM_LEDGER_")
+
+    target: str = "127.0.0.1:8089"
+    token: SecretStr
+    deadline_s: float = 5.0
