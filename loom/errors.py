@@ -42,9 +42,7 @@ MEANINGS: dict[str, Meaning] = {
     "method_not_allowed": Meaning(
         405, "UNIMPLEMENTED", Disposition.DEAD_LETTER, "This address does not take that method"
     ),
-    "conflict": Meaning(
-        409, "ALREADY_EXISTS", Disposition.DEAD_LETTER, "It exists already"
-    ),
+    "conflict": Meaning(409, "ALREADY_EXISTS", Disposition.DEAD_LETTER, "It exists already"),
     "stale": Meaning(
         409, "ABORTED", Disposition.ACK, "Somebody else has moved it on in the meantime"
     ),
@@ -69,9 +67,7 @@ MEANINGS: dict[str, Meaning] = {
     "exhausted": Meaning(
         429, "RESOURCE_EXHAUSTED", Disposition.RETRY, "A limit is reached for now"
     ),
-    "unavailable": Meaning(
-        503, "UNAVAILABLE", Disposition.RETRY, "A part that is needed is away"
-    ),
+    "unavailable": Meaning(503, "UNAVAILABLE", Disposition.RETRY, "A part that is needed is away"),
     "deadline": Meaning(
         504, "DEADLINE_EXCEEDED", Disposition.RETRY, "It did not finish in its time"
     ),

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from loom.domain.identity import BEAD_ID
@@ -51,6 +52,7 @@ class DeadLetter:
     deaths: str
     body: bytes
     fingerprint: str
+    recorded_at: datetime | None = None
 
 
 def dead_letter_key(queue: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from loom.domain.identity import check_bead_id, check_project_id
 from loom.errors import Invalid, UnreadableMessage
 from loom.messaging.envelope import (
     VERSION,
@@ -21,7 +22,6 @@ from loom.messaging.envelope import (
     read_json,
     why_invalid,
 )
-from loom.domain.identity import check_bead_id, check_project_id
 from loom.messaging.topology import MAX_TASK_BYTES, TASKS, task_key
 
 CELERY_TASK = "loom.bead"

@@ -170,7 +170,9 @@ def permission_of(service: str) -> Permission:
     """The broker permission of a service's user; KeyError for a service that needs no broker."""
     return {
         # Declares the topology, so it may configure, bind and publish all of it.
-        "dispatcher": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\.(tasks|dead|results|unrouted)$"),
+        "dispatcher": Permission(
+            r"^loom\..*$", r"^loom\..*$", r"^loom\.(tasks|dead|results|unrouted)$"
+        ),
         "ingester": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\..*$"),
         "flower": Permission(
             r"^(celeryev.*|celery.*|.*\.celery\.pidbox|.*\.reply\.celery\.pidbox)$",

@@ -1,0 +1,1 @@
+"""RabbitMQ, with pika: pipelined confirms, consumers, and the declaration of the topology."""

@@ -1,0 +1,1 @@
+"""Clients of Loom's own services: typed calls in, domain values and Loom's errors out."""

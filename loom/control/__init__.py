@@ -1,0 +1,1 @@
+"""The control plane: HTTP in, the ledger behind it."""

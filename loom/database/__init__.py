@@ -1,0 +1,1 @@
+"""The database service: the ledger, and the only code with SQL."""

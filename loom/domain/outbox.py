@@ -1,0 +1,71 @@
+"""What the ledger owes the broker, and what a claim answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from loom.domain.bead import Bead
+from loom.domain.project import Project
+
+
+class OutboxKind(StrEnum):
+    """Which exchange an outbox row is for."""
+
+    TASK = "task"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message the ledger owes: of a task, payload is its data; of an event, the event's."""
+
+    id: int
+    kind: OutboxKind
+    type: str
+    message_id: str
+    project_id: str
+    bead_id: str
+    epoch: int
+    attempt: int
+    correlation_id: str
+    traceparent: str
+    created_at: datetime
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ClaimVerdict(StrEnum):
+    """What the ledger says to a claim; all but granted mean: acknowledge and do nothing."""
+
+    GRANTED = "granted"
+    STALE = "stale"
+    HELD = "held"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a claim; all but the verdict is set only when it is granted.
+
+    lease_s: seconds until the lease ends unless it is renewed.
+    """
+
+    verdict: ClaimVerdict
+    epoch: int = 0
+    attempt: int = 0
+    lease_s: float = 0.0
+    bead: Bead | None = None
+    project: Project | None = None
+
+
+class ResultVerdict(StrEnum):
+    """What became of a result at the ledger."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+    UNPROVEN = "unproven"

@@ -1,0 +1,1 @@
+"""Timers of the ledger: leases that ran out, and what they leave owed."""

@@ -1,0 +1,1 @@
+"""Carries results and dead letters from the broker to the ledger."""

@@ -1,0 +1,81 @@
+"""Who may call: every caller has a token, and one table says which calls are its."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from pathlib import Path
+
+from loom.errors import Forbidden, Unauthenticated, Unavailable
+
+_READ = {"GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters"}
+
+ALLOWED: dict[str, frozenset[str]] = {
+    "control": frozenset(_READ | {"CreateProject", "CreateBeads", "SaveBead"}),
+    "dispatcher": frozenset({"ListProjects", "LeaseOutbox", "SettleOutbox"}),
+    "ingester": frozenset({"RecordResults", "RecordDeadLetters"}),
+    "engine": frozenset({"ExpireLeases"}),
+    "agent": frozenset({"ClaimBead", "RenewLease"}),
+    "operator": frozenset(
+        _READ | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead"}
+    ),
+}
+"""The calls of the DatabaseService that each kind of caller may make; any other is refused."""
+
+
+def kind_of(caller: str) -> str:
+    """`agent` for `agent-<project>`, otherwise the caller's own name."""
+    return "agent" if caller.startswith("agent-") else caller
+
+
+def digest(token: str) -> str:
+    """How a token is kept: tokens are random and long, so a plain SHA-256 (hex) is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def check_allowed(caller: str, call: str) -> None:
+    """Raise Forbidden unless the table gives the call to the caller."""
+    if call not in ALLOWED.get(kind_of(caller), frozenset()):
+        raise Forbidden(
+            f"{caller} may not call {call}: loom/rpc/callers.py says who may",
+            caller=caller,
+            call=call,
+        )
+
+
+class Callers:
+    """The known tokens, from a file that is read again whenever it changes.
+
+    A line is `<caller> <sha256 of its token, hex>`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._callers: dict[str, str] = {}
+
+    def identify(self, token: str) -> str:
+        """The caller whose token this is; raises Unauthenticated, or Unavailable without file."""
+        wanted = digest(token)
+        for known, caller in self._current().items():
+            if hmac.compare_digest(known, wanted):
+                return caller
+        raise Unauthenticated(
+            "no caller has this token: send the metadata `authorization: Bearer <token>`; "
+            "`loom token show --service operator` prints the operator's"
+        )
+
+    def _current(self) -> dict[str, str]:
+        try:
+            stat = self._path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+            with self._lock:
+                if stamp != self._stamp:
+                    pairs = [line.split() for line in self._path.read_text().splitlines()]
+                    self._callers = {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+                    self._stamp = stamp
+                return self._callers
+        except OSError as error:
+            raise Unavailable(f"the table of callers cannot be read: {error}") from error

@@ -1,0 +1,270 @@
+"""The domain's values as messages of the contract, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from loom.domain.bead import Attempt, Bead, NewBead
+from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.lifecycle import Resolution, State
+from loom.domain.outbox import OutboxKind, OutboxRow
+from loom.domain.project import Project
+from loom.messaging.deadletter import DeadLetter
+from loom.messaging.result import ResultMessage
+from loom.rpc.v1 import database_pb2 as pb
+
+
+def stamp(moment: datetime | None) -> Timestamp | None:
+    """A moment with its zone, as a protobuf timestamp."""
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment.astimezone(UTC))
+    return timestamp
+
+
+def moment(timestamp: Timestamp) -> datetime:
+    """A protobuf timestamp in UTC."""
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+def steps_to_pb(steps: Iterable[Step]) -> list[pb.Step]:
+    """Evidence."""
+    return [
+        pb.Step(
+            name=s.name,
+            argv=s.argv,
+            exit_code=s.exit_code,
+            duration_s=s.duration_s,
+            output_tail=s.output_tail,
+        )
+        for s in steps
+    ]
+
+
+def steps_from_pb(steps: Iterable[pb.Step]) -> tuple[Step, ...]:
+    """Evidence."""
+    return tuple(
+        Step(
+            name=s.name,
+            argv=tuple(s.argv),
+            exit_code=s.exit_code if s.HasField("exit_code") else None,
+            duration_s=s.duration_s,
+            output_tail=s.output_tail,
+        )
+        for s in steps
+    )
+
+
+def commits_to_pb(commits: Iterable[Commit]) -> list[pb.Commitish]:
+    """Pushed commits."""
+    return [pb.Commitish(sha=c.sha, branch=c.branch) for c in commits]
+
+
+def commits_from_pb(commits: Iterable[pb.Commitish]) -> tuple[Commit, ...]:
+    """Pushed commits."""
+    return tuple(Commit(c.sha, c.branch) for c in commits)
+
+
+def bead_to_pb(bead: Bead) -> pb.Bead:
+    """A bead as the ledger has it."""
+    return pb.Bead(
+        id=bead.id,
+        project_id=bead.project_id,
+        title=bead.title,
+        description=bead.description,
+        context=json.dumps(dict(bead.context)),
+        priority=bead.priority,
+        state=bead.state.value,
+        resolution=bead.resolution.value if bead.resolution else "",
+        reason=bead.reason,
+        epoch=bead.epoch,
+        version=bead.version,
+        correlation_id=bead.correlation_id,
+        commits=commits_to_pb(bead.commits),
+        created_at=stamp(bead.created_at),
+        updated_at=stamp(bead.updated_at),
+        closed_at=stamp(bead.closed_at),
+    )
+
+
+def bead_from_pb(bead: pb.Bead) -> Bead:
+    """A bead as the ledger has it."""
+    return Bead(
+        id=bead.id,
+        project_id=bead.project_id,
+        title=bead.title,
+        description=bead.description,
+        context=json.loads(bead.context or "{}"),
+        priority=bead.priority,
+        state=State(bead.state),
+        resolution=Resolution(bead.resolution) if bead.resolution else None,
+        reason=bead.reason,
+        epoch=bead.epoch,
+        version=bead.version,
+        correlation_id=bead.correlation_id,
+        commits=commits_from_pb(bead.commits),
+        created_at=moment(bead.created_at),
+        updated_at=moment(bead.updated_at),
+        closed_at=moment(bead.closed_at) if bead.HasField("closed_at") else None,
+    )
+
+
+def new_bead_to_pb(bead: NewBead) -> pb.NewBead:
+    """A bead as it is filed."""
+    return pb.NewBead(
+        id=bead.id,
+        title=bead.title,
+        description=bead.description,
+        context=json.dumps(dict(bead.context)),
+        priority=bead.priority,
+    )
+
+
+def project_to_pb(project: Project) -> pb.Project:
+    """A project."""
+    return pb.Project(
+        id=project.id,
+        repository=project.repository,
+        name=project.name,
+        default_branch=project.default_branch,
+        test_command=project.test_command,
+        timeout_s=project.timeout_s,
+        queue_window=project.queue_window,
+        created_at=stamp(project.created_at),
+    )
+
+
+def project_from_pb(project: pb.Project) -> Project:
+    """A project."""
+    return Project(
+        id=project.id,
+        repository=project.repository,
+        name=project.name,
+        default_branch=project.default_branch,
+        test_command=tuple(project.test_command),
+        timeout_s=project.timeout_s,
+        queue_window=project.queue_window,
+        created_at=moment(project.created_at) if project.HasField("created_at") else None,
+    )
+
+
+def attempt_to_pb(attempt: Attempt) -> pb.Attempt:
+    """One try at a bead."""
+    return pb.Attempt(
+        bead_id=attempt.bead_id,
+        epoch=attempt.epoch,
+        agent_id=attempt.agent_id,
+        outcome=attempt.outcome,
+        claimed_at=stamp(attempt.claimed_at),
+        lease_until=stamp(attempt.lease_until),
+        finished_at=stamp(attempt.finished_at),
+        failure_class=attempt.failure_class.value if attempt.failure_class else "",
+        reason=attempt.reason,
+        output=attempt.output,
+        steps=steps_to_pb(attempt.steps),
+        commits=commits_to_pb(attempt.commits),
+    )
+
+
+def attempt_from_pb(attempt: pb.Attempt) -> Attempt:
+    """One try at a bead."""
+    return Attempt(
+        bead_id=attempt.bead_id,
+        epoch=attempt.epoch,
+        agent_id=attempt.agent_id,
+        outcome=attempt.outcome,
+        claimed_at=moment(attempt.claimed_at),
+        lease_until=moment(attempt.lease_until),
+        finished_at=moment(attempt.finished_at) if attempt.HasField("finished_at") else None,
+        failure_class=FailureClass(attempt.failure_class) if attempt.failure_class else None,
+        reason=attempt.reason,
+        output=attempt.output,
+        steps=steps_from_pb(attempt.steps),
+        commits=commits_from_pb(attempt.commits),
+    )
+
+
+def outbox_row_from_pb(row: pb.OutboxRow) -> OutboxRow:
+    """A message the ledger owes."""
+    kinds = {
+        pb.OutboxKind.OUTBOX_KIND_TASK: OutboxKind.TASK,
+        pb.OutboxKind.OUTBOX_KIND_EVENT: OutboxKind.EVENT,
+    }
+    return OutboxRow(
+        id=row.id,
+        kind=kinds[row.kind],
+        type=row.type,
+        message_id=row.message_id,
+        project_id=row.project_id,
+        bead_id=row.bead_id,
+        epoch=row.epoch,
+        attempt=row.attempt,
+        correlation_id=row.correlation_id,
+        traceparent=row.traceparent,
+        created_at=moment(row.created_at),
+        payload=json.loads(row.payload or "{}"),
+    )
+
+
+def result_to_pb(message: ResultMessage, traceparent: str) -> pb.Result:
+    """An agent's report, for the ledger."""
+    outcome = message.outcome()
+    return pb.Result(
+        message_id=message.message_id,
+        project_id=message.project_id,
+        bead_id=message.bead_id,
+        epoch=message.epoch,
+        agent_id=message.agent_id,
+        succeeded=outcome.succeeded,
+        progress=message.type == "task.progress",
+        failure_class=outcome.failure_class.value if outcome.failure_class else "",
+        reason=outcome.reason,
+        output=outcome.output,
+        commits=commits_to_pb(outcome.commits),
+        steps=steps_to_pb(outcome.steps),
+        artifacts=outcome.artifacts,
+        correlation_id=message.correlation_id,
+        traceparent=traceparent,
+    )
+
+
+def dead_letter_to_pb(letter: DeadLetter) -> pb.DeadLetter:
+    """A message that was given up."""
+    return pb.DeadLetter(
+        message_id=letter.message_id,
+        queue=letter.queue,
+        project_id=letter.project_id,
+        bead_id=letter.bead_id,
+        epoch=letter.epoch,
+        reason=letter.reason,
+        detail=letter.detail,
+        correlation_id=letter.correlation_id,
+        headers=letter.headers,
+        deaths=letter.deaths,
+        body=letter.body,
+        fingerprint=letter.fingerprint,
+    )
+
+
+def dead_letter_from_pb(letter: pb.DeadLetter) -> DeadLetter:
+    """A message that was given up."""
+    return DeadLetter(
+        message_id=letter.message_id,
+        queue=letter.queue,
+        project_id=letter.project_id,
+        bead_id=letter.bead_id,
+        epoch=letter.epoch,
+        reason=letter.reason,
+        detail=letter.detail,
+        correlation_id=letter.correlation_id,
+        headers=letter.headers,
+        deaths=letter.deaths,
+        body=letter.body,
+        fingerprint=letter.fingerprint,
+        recorded_at=moment(letter.recorded_at),
+    )

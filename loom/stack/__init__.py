@@ -1,0 +1,1 @@
+"""Loom as supervised local processes under one state folder."""

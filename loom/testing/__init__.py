@@ -1,0 +1,1 @@
+"""Fakes and private infrastructure for tests."""

@@ -1,0 +1,1 @@
+"""Project agents: Celery workers that take beads, work on them and report."""
