@@ -1,0 +1,57 @@
+# Two commands do all: `make up` runs Loom and its demo from nothing, `make test` passes the tests.
+VENV ?= .venv
+export LOOM_VENV := $(abspath $(VENV))
+BIN := $(VENV)/bin
+
+.PHONY: help up down status test unit lint format install install-test lock proto
+
+help:
+	@echo 'make up       install what is missing, start Loom, run the demo; LOOM_PORT_BASE=9080 moves it'
+	@echo 'make down     stop Loom, leaving no process; the data stays in .loom'
+	@echo 'make status   what runs, where, and what it waits for'
+	@echo 'make test     install what is missing and run every check and test'
+	@echo 'make unit     the unit tests alone (seconds)'
+	@echo 'make lint     ruff, mypy and the import contract'
+	@echo 'make lock     pin requirements anew from setup.cfg'
+	@echo 'make proto    generate the gRPC code from proto/'
+
+install:
+	@deploy/install.sh run
+
+install-test:
+	@deploy/install.sh test
+
+up: install
+	@$(BIN)/loom up
+	@$(BIN)/loom demo
+
+down:
+	@test ! -x $(BIN)/loom || $(BIN)/loom down
+
+status:
+	@$(BIN)/loom status
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: install-test
+	$(BIN)/pytest tests/unit
+
+test: lint
+	$(BIN)/pytest
+
+format: install-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:
+	uv pip compile -q setup.cfg --generate-hashes --no-annotate --no-header --universal \
+		--python-version 3.11 -o requirements.txt
+	uv pip compile -q setup.cfg --extra test -c requirements.txt --generate-hashes --no-annotate \
+		--no-header --universal --python-version 3.11 -o requirements-test.txt
+
+proto: install-test
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m loom.rpc.generate
