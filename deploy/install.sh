@@ -63,22 +63,40 @@ if [ -n "$missing" ]; then
         say "or run Loom in containers: docker compose up (see docker/README.md)"
         exit 1
     fi
-    # RUNLEVEL and policy-rc.d keep maintainer scripts from starting services; a cluster that
-    # Debian's postgresql would make for itself is not made either. Both last for this call alone.
     scratch=$(mktemp -d)
-    trap 'rm -rf "$scratch"' EXIT
-    log=$scratch/apt.log
-    install_packages() {
-        # shellcheck disable=SC2086
-        $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-            apt-get install -y --no-install-recommends $missing
+    policy=/usr/sbin/policy-rc.d
+    made_policy=''
+    clean_up() {
+        rm -rf "$scratch"
+        [ -z "$made_policy" ] || $as_root rm -f "$policy"
     }
-    $as_root apt-get update >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
-    install_packages >"$log" 2>&1 || {
-        cat "$log" >&2
-        say "apt-get could not install$missing: its words are above."
-        exit 1
+    trap clean_up EXIT
+    # Debian's way to say that maintainer scripts start no service; gone again after this call.
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$scratch/policy"
+        $as_root install -m 755 "$scratch/policy" "$policy"
+        made_policy=yes
+    fi
+    apt() {
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@" >"$scratch/log" 2>&1 || {
+            cat "$scratch/log" >&2
+            say "apt-get $1 failed: its words are above."
+            exit 1
+        }
     }
+    apt update
+    # shellcheck disable=SC2086
+    apt install -y --no-install-recommends $missing
+    # Their units were enabled by the installation just made: nothing of it starts at boot either.
+    if [ -d /run/systemd/system ]; then
+        for package in $missing; do
+            case $package in
+                rabbitmq-server | postgresql | pgbouncer)
+                    $as_root systemctl disable --quiet "$package.service" || say "Could not disable $package.service"
+                    ;;
+            esac
+        done
+    fi
 fi
 
 requirements=requirements.txt

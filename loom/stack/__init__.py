@@ -1,1 +1,1 @@
-"""Loom as supervised local processes under one state folder."""
+"""The processes of one Loom on this machine: rendered, started, watched and ended."""
