@@ -46,3 +46,15 @@ class LedgerClientSettings(Settings):
     target: str = "127.0.0.1:8089"
     token: SecretStr
     deadline_s: float = 5.0
+
+
+class MigrationSettings(Settings):
+    """LOOM_MIGRATE_*: what migrations run with: the schema's owner, without the pooler."""
+
+    model_config = SettingsConfigDict(env_prefix="LOOM_MIGRATE_")
+
+    host: str = "127.0.0.1"
+    port: int = 5432
+    name: str = "loom"
+    user: str = "loom_owner"
+    password: SecretStr

@@ -1,0 +1,147 @@
+"""The state of every service: what the supervisor says, what its port answers, what it logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from loom.errors import Unavailable
+from loom.stack import probe
+from loom.stack.home import Home
+from loom.stack.ports import HOST, Ports
+from loom.stack.supervisor import Process, Supervisor
+
+TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service as a person wants to see it.
+
+    state: running (it answers), waiting (for a part that it needs), starting, backoff (it ended
+    and will be started again), stopped or failed.
+    """
+
+    name: str
+    state: str
+    pid: int
+    url: str = ""
+    waiting_for: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """The service as `status --json` gives it."""
+        return asdict(self)
+
+
+def urls(ports: Ports) -> dict[str, str]:
+    """Where each service is found."""
+    return {
+        "control": f"http://{HOST}:{ports.of('control')}",
+        "flower": f"http://{HOST}:{ports.of('flower')}",
+        "rabbitmq": f"http://{HOST}:{ports.of('management')}",
+        "postgres": f"postgresql://{HOST}:{ports.of('postgres')}/loom",
+        "pgbouncer": f"postgresql://{HOST}:{ports.of('pgbouncer')}/loom",
+        "database": f"grpc://{HOST}:{ports.of('database')}",
+        "epmd": f"epmd://{HOST}:{ports.of('epmd')}",
+    }
+
+
+def probes(ports: Ports) -> dict[str, Callable[[], str]]:
+    """The question to each service that listens; the answer is empty when it is well."""
+    management = f"http://{HOST}:{ports.of('management')}/api/overview"
+    return {
+        "control": lambda: probe.http(f"http://{HOST}:{ports.of('control')}/readyz"),
+        "flower": lambda: probe.http(f"http://{HOST}:{ports.of('flower')}/healthcheck"),
+        # An AMQP greeting that is broken off would fill the broker's log with warnings.
+        "rabbitmq": lambda: probe.listens(ports.of("amqp")) or probe.http(management),
+        "postgres": lambda: probe.postgres_protocol(ports.of("postgres")),
+        "pgbouncer": lambda: probe.postgres_protocol(ports.of("pgbouncer")),
+        "database": lambda: probe.grpc_health(ports.of("database")),
+        "epmd": lambda: probe.epmd(ports.of("epmd")),
+    }
+
+
+def state_of(process: Process, unwell: str, waits_for: str) -> tuple[str, str]:
+    """What the three witnesses make together: the state, and what is waited for.
+
+    unwell: why its port did not answer. waits_for: what its last log line says it waits for.
+    """
+    match process.state:
+        case "STARTING" | "RUNNING":
+            if waits_for:
+                return "waiting", waits_for
+            if unwell:
+                return "starting", unwell
+            return "running", ""
+        case "BACKOFF":
+            return "backoff", process.said
+        case "STOPPED" | "STOPPING":
+            return "stopped", ""
+    return "failed", process.said
+
+
+def waiting_in(log_tail: str) -> str:
+    """What the service waits for, if that is the last event it logged; else empty."""
+    for line in reversed(log_tail.splitlines()):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "event" in event:
+            return str(event.get("waiting_for", "")) if event["event"] == "waiting" else ""
+    return ""
+
+
+def tail(file: Path, lines: int) -> str:
+    """The end of the file, as far as TAIL_BYTES reach back; empty if there is none."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - TAIL_BYTES))
+            text = log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+class Observer:
+    """Looks at the stack of one home."""
+
+    def __init__(self, home: Home, ports: Ports) -> None:
+        self._home = home
+        self._probes = probes(ports)
+        self._urls = urls(ports)
+        self._supervisor = Supervisor(home, ports)
+
+    def look(self) -> list[Service]:
+        """Every service's state now; none when no supervisor runs."""
+        if not self._supervisor.pid:
+            return []
+        try:
+            processes = self._supervisor.processes()
+        except Unavailable:
+            return []
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return list(pool.map(self._service, processes))
+
+    def explain(self, services: list[Service]) -> str:
+        """Why these services are not well, with the end of each one's log."""
+        parts = []
+        for service in services:
+            why = f" ({service.waiting_for})" if service.waiting_for else ""
+            log = self._home.log(service.name)
+            parts.append(
+                f"{service.name} is {service.state}{why}. The end of {log}:\n{tail(log, 12)}"
+            )
+        return "\n".join(parts)
+
+    def _service(self, process: Process) -> Service:
+        question = self._probes.get(process.name)
+        unwell = question() if question and process.pid else ""
+        waits_for = ""
+        if unwell or not question:
+            waits_for = waiting_in(tail(self._home.log(process.name), 50))
+        state, reason = state_of(process, unwell, waits_for)
+        return Service(process.name, state, process.pid, self._urls.get(process.name, ""), reason)

@@ -1,0 +1,189 @@
+"""Writes what every process of a stack reads: folders, secrets, configuration, settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loom.stack import credentials, pgbouncer, postgres, rabbitmq
+from loom.stack.accounts import Account, Accounts
+from loom.stack.binaries import Binaries
+from loom.stack.home import Home, StackSettings, as_settings_file
+from loom.stack.ports import HOST, Ports
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds loom/, workers/ and celeryconfig.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that decides what a stack looks like."""
+
+    home: Home
+    ports: Ports
+    accounts: Accounts
+    binaries: Binaries
+    settings: StackSettings
+
+    def passwords(self, name: Callable[[str], str], *users: str) -> dict[str, str]:
+        """The secret of each user; name: credentials.broker, .ledger or .postgres."""
+        return {user: self.home.secret(name(user)) for user in users}
+
+    def role_passwords(self) -> dict[str, str]:
+        """The password of every PostgreSQL role, the superuser's included."""
+        return self.passwords(credentials.postgres, *credentials.POSTGRES_ROLES)
+
+
+def lay_out(plan: Plan) -> None:
+    """Make the folders, and the secrets that are not there yet."""
+    home, who = plan.home, plan.accounts
+    # Others pass through the home to what is theirs, and see no list of it.
+    for folder, mode in (
+        (home.path, 0o711),
+        (home.secrets, 0o700),
+        (home.etc, 0o711),
+        (home.agent_programs, 0o700),
+        (home.logs, 0o700),
+        (home.run, 0o755),
+        (home.path / "data", 0o711),
+        (home.workspaces, 0o711),
+    ):
+        who.folder(folder, who.operator, mode)
+    who.folder(home.postgres, who.postgres, 0o700)
+    who.folder(home.rabbitmq, who.rabbitmq, 0o700)
+    credentials.ensure(home, who, *credentials.every_name())
+
+
+def write_all(plan: Plan) -> None:
+    """Render every file that some process reads."""
+    home, ports, who = plan.home, plan.ports, plan.accounts
+    etc = home.etc
+
+    who.write(etc / "rabbitmq.conf", rabbitmq.config(home, ports), who.rabbitmq)
+    who.write(etc / "rabbitmq-plugins", rabbitmq.enabled_plugins(), who.rabbitmq)
+    who.write(
+        etc / "rabbitmq-definitions.json",
+        rabbitmq.definitions(plan.passwords(credentials.broker, *credentials.BROKER_USERS)),
+        who.rabbitmq,
+    )
+    cookie = home.rabbitmq / ".erlang.cookie"
+    who.write(cookie, home.secret(credentials.COOKIE), who.rabbitmq, 0o400)
+
+    roles = plan.role_passwords()
+    pooled = {role: roles[role] for role in ("loom_service", "loom_reader")}
+    pooled[credentials.POOLER_ADMIN] = home.secret(credentials.postgres(credentials.POOLER_ADMIN))
+    who.write(etc / "postgresql.conf", postgres.config(home, ports), who.postgres)
+    who.write(etc / "pg_hba.conf", postgres.access(), who.postgres)
+    who.write(etc / "postgres-superuser", roles["postgres"] + "\n", who.postgres)
+    who.write(etc / "pgbouncer.ini", pgbouncer.config(home, ports), who.postgres)
+    who.write(etc / "pgbouncer-users.txt", pgbouncer.users(pooled), who.postgres)
+
+    write_tokens(plan)
+    for service, values in service_settings(plan).items():
+        owner = _owner(plan, service)
+        who.write(home.settings_file(service), as_settings_file(values), owner)
+
+
+def write_tokens(plan: Plan) -> None:
+    """Write who may call the database service; it reads the file again when it changes."""
+    lines = [
+        f"{secret.name.removeprefix('ledger-')} {credentials.sha256(secret.read_text().strip())}\n"
+        for secret in sorted(plan.home.secrets.glob("ledger-*"))
+    ]
+    plan.accounts.write(plan.home.tokens_file, "".join(lines), plan.accounts.service)
+
+
+def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
+    """The settings file of each service of Loom's own, as variables."""
+    home, ports = plan.home, plan.ports
+    roles = plan.role_passwords()
+    common: dict[str, str | int] = {
+        "LOOM_LOG_LEVEL": plan.settings.log_level,
+        "LOOM_OTLP_ENDPOINT": plan.settings.otlp_endpoint,
+    }
+    return {
+        "migrate": common
+        | {
+            "LOOM_MIGRATE_HOST": HOST,
+            "LOOM_MIGRATE_PORT": ports.of("postgres"),
+            "LOOM_MIGRATE_NAME": postgres.DATABASE,
+            "LOOM_MIGRATE_USER": "loom_owner",
+            "LOOM_MIGRATE_PASSWORD": roles["loom_owner"],
+        },
+        "database": common
+        | {
+            "LOOM_DATABASE_LISTEN": f"{HOST}:{ports.of('database')}",
+            "LOOM_DATABASE_HOST": HOST,
+            "LOOM_DATABASE_PORT": ports.of("pgbouncer"),
+            "LOOM_DATABASE_DIRECT_HOST": HOST,
+            "LOOM_DATABASE_DIRECT_PORT": ports.of("postgres"),
+            "LOOM_DATABASE_NAME": postgres.DATABASE,
+            "LOOM_DATABASE_USER": "loom_service",
+            "LOOM_DATABASE_PASSWORD": roles["loom_service"],
+            "LOOM_DATABASE_READER_USER": "loom_reader",
+            "LOOM_DATABASE_READER_PASSWORD": roles["loom_reader"],
+            "LOOM_DATABASE_TOKENS_FILE": str(home.tokens_file),
+        },
+        "control": common
+        | ledger_settings(plan, "control")
+        | {
+            "LOOM_CONTROL_LISTEN": f"{HOST}:{ports.of('control')}",
+            "LOOM_CONTROL_TOKEN_SHA256": credentials.sha256(home.secret(credentials.API_TOKEN)),
+        },
+        "dispatcher": common
+        | ledger_settings(plan, "dispatcher")
+        | broker_settings(plan, "dispatcher"),
+        "ingester": common | ledger_settings(plan, "ingester") | broker_settings(plan, "ingester"),
+        "engine": common | ledger_settings(plan, "engine"),
+        "flower": common | broker_settings(plan, "flower"),
+        "operator": common | ledger_settings(plan, "operator") | broker_settings(plan, "operator"),
+    }
+
+
+def ledger_settings(plan: Plan, caller: str) -> dict[str, str | int]:
+    """How this caller reaches the database service."""
+    return {
+        "LOOM_LEDGER_TARGET": f"{HOST}:{plan.ports.of('database')}",
+        "LOOM_LEDGER_TOKEN": plan.home.secret(credentials.ledger(caller)),
+    }
+
+
+def broker_settings(plan: Plan, user: str) -> dict[str, str | int]:
+    """How this user reaches the broker."""
+    return {
+        "LOOM_BROKER_HOST": HOST,
+        "LOOM_BROKER_PORT": plan.ports.of("amqp"),
+        "LOOM_BROKER_VHOST": rabbitmq.VHOST,
+        "LOOM_BROKER_USERNAME": user,
+        "LOOM_BROKER_PASSWORD": plan.home.secret(credentials.broker(user)),
+    }
+
+
+def digest_of(*files: Path) -> str:
+    """One hash over the files' contents: what was read from them at a start."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes() if file.is_file() else b"")
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def code_digest(*packages: str) -> str:
+    """One hash over the packages' source, so that new code restarts what runs it."""
+    files = sorted(
+        file
+        for package in packages
+        for file in (ROOT / package).rglob("*")
+        if file.suffix in {".py", ".sql", ".html"}
+    )
+    return digest_of(*files, ROOT / "celeryconfig.py")
+
+
+def _owner(plan: Plan, service: str) -> Account:
+    by_operator: Mapping[str, Account] = {
+        "migrate": plan.accounts.operator,
+        "operator": plan.accounts.operator,
+    }
+    return by_operator.get(service, plan.accounts.service)

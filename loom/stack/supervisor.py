@@ -1,0 +1,192 @@
+"""supervisord, which keeps the processes of a stack running: its configuration and its RPC.
+
+It listens on a loopback port, since a socket's path may have 107 bytes and a home's may be longer.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import xmlrpc.client
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loom.errors import NotFound, Unavailable
+from loom.stack import credentials
+from loom.stack.home import Home
+from loom.stack.ports import HOST, Ports
+from loom.stack.program import Program, render
+
+USER = "loom"
+BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED = 10, 60, 70, 90
+"""Faults of the RPC interface that repeating a request meets (supervisor/xmlrpc.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A program as the supervisor sees it. state: RUNNING, STARTING, BACKOFF, STOPPED, …"""
+
+    name: str
+    state: str
+    pid: int
+    since: int
+    said: str
+
+
+def config(
+    home: Home, ports: Ports, password: str, programs: Iterable[Program], *, switching: bool
+) -> str:
+    """The text of supervisord.conf."""
+    hashed = hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest()
+    head = f"""\
+[supervisord]
+logfile={_escape(home.log("supervisord"))}
+logfile_maxbytes=20MB
+logfile_backups=3
+pidfile={_escape(home.supervisor_pid)}
+childlogdir={_escape(home.logs)}
+directory=/
+umask=022
+minfds=4096
+{"user=root" if switching else ""}
+
+[inet_http_server]
+port={HOST}:{ports.of("supervisor")}
+username={USER}
+password={{SHA}}{hashed}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[include]
+files=agents/*.conf
+
+"""
+    return head + "\n".join(render(program, home, switching=switching) for program in programs)
+
+
+class _Transport(xmlrpc.client.Transport):
+    """Basic authentication and a time limit, which xmlrpc.client's own transport lacks."""
+
+    def __init__(self, password: str, timeout_s: float) -> None:
+        secret = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        super().__init__(headers=[("Authorization", f"Basic {secret}")])
+        self._timeout_s = timeout_s
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = super().make_connection(host)
+        connection.timeout = self._timeout_s
+        return connection
+
+
+class Supervisor:
+    """The supervisord of one home."""
+
+    def __init__(self, home: Home, ports: Ports) -> None:
+        self._home = home
+        self._url = f"http://{HOST}:{ports.of('supervisor')}/RPC2"
+
+    @property
+    def pid(self) -> int:
+        """Its process id, or 0 when it does not run."""
+        try:
+            pid = int(self._home.supervisor_pid.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return 0
+        # A pid is used again after a while; the command line names this home's configuration.
+        return pid if os.fsencode(self._home.supervisor_config) in command else 0
+
+    def start(self, environment: dict[str, str], prefix: list[str]) -> None:
+        """Start it as a daemon; raises Unavailable with its words.
+
+        prefix: the argv in front of it, which may put it into a mount namespace of its own.
+        """
+        answer = subprocess.run(
+            [
+                *prefix,
+                sys.executable,
+                "-P",
+                "-m",
+                "supervisor.supervisord",
+                "-c",
+                str(self._home.supervisor_config),
+            ],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if answer.returncode:
+            raise Unavailable(
+                f"supervisord did not start: {(answer.stderr + answer.stdout).strip()[-2000:]}"
+            )
+
+    def processes(self) -> list[Process]:
+        """Every program it has."""
+        return [
+            Process(
+                name=row["name"],
+                state=row["statename"],
+                pid=row["pid"],
+                since=row["start"],
+                said=row["spawnerr"],
+            )
+            for row in self._call("getAllProcessInfo")
+        ]
+
+    def update(self) -> list[str]:
+        """Take over the configuration as it is on disk; the names of what was changed by it."""
+        ((added, changed, removed),) = self._call("reloadConfig")
+        for name in (*changed, *removed):
+            self._call("stopProcessGroup", name, ignoring=(BAD_NAME,))
+            self._call("removeProcessGroup", name, ignoring=(BAD_NAME,))
+        for name in (*added, *changed):
+            self._call("addProcessGroup", name, ignoring=(ALREADY_ADDED,))
+        return [*added, *changed, *removed]
+
+    def stop(self, name: str) -> None:
+        """Ask the program to stop, without waiting for it."""
+        self._call("stopProcess", name, False, ignoring=(NOT_RUNNING, BAD_NAME))
+
+    def shutdown(self) -> None:
+        """Ask supervisord to end; it stops what still runs."""
+        self._call("shutdown")
+
+    def terminate(self) -> None:
+        """Ask the same by a signal, for a supervisord that answers no call."""
+        if pid := self.pid:
+            os.kill(pid, signal.SIGTERM)
+
+    def _call(self, method: str, *arguments: Any, ignoring: tuple[int, ...] = ()) -> Any:
+        transport = _Transport(self._home.secret(credentials.SUPERVISOR), timeout_s=90)
+        try:
+            with xmlrpc.client.ServerProxy(self._url, transport=transport) as proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode in ignoring:
+                return None
+            if fault.faultCode == BAD_NAME:
+                raise NotFound(f"the supervisor has no {arguments}") from fault
+            raise Unavailable(
+                f"the supervisor refused {method}{arguments}: {fault.faultString}"
+            ) from fault
+        except (OSError, xmlrpc.client.ProtocolError, http.client.HTTPException) as error:
+            raise Unavailable(
+                f"the supervisor of {self._home.path} does not answer {method} at {self._url}: "
+                f"{error}"
+            ) from error
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace("%", "%%")

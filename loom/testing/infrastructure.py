@@ -1,0 +1,151 @@
+"""RabbitMQ, PostgreSQL and PgBouncer of a test's own, real and private, gone when it ends."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from loom.errors import Conflict
+from loom.settings import BrokerSettings, LedgerSettings
+from loom.settings.ledger import MigrationSettings
+from loom.stack import credentials, holder, postgres, rabbitmq, services
+from loom.stack.home import Home
+from loom.stack.lifecycle import Stack
+from loom.stack.ports import HOST, SPAN, Ports
+
+LOWEST, HIGHEST = 20_000, 32_000
+"""Below the ports that the kernel hands out by itself (ip_local_port_range)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Infrastructure:
+    """The servers, and how each is reached."""
+
+    stack: Stack
+
+    @property
+    def home(self) -> Home:
+        """Their state folder."""
+        return self.stack.home
+
+    @property
+    def ports(self) -> Ports:
+        """Where they listen."""
+        return self.stack.ports
+
+    @property
+    def management_url(self) -> str:
+        """RabbitMQ's management, to be asked as the operator."""
+        return f"http://{HOST}:{self.ports.of('management')}"
+
+    @property
+    def broker(self) -> BrokerSettings:
+        """The broker as its operator, who may do everything."""
+        return self.broker_as("operator")
+
+    def broker_as(self, user: str, vhost: str = rabbitmq.VHOST) -> BrokerSettings:
+        """The broker as one of Loom's users, who may do what the topology grants them."""
+        return BrokerSettings(
+            host=HOST,
+            port=self.ports.of("amqp"),
+            vhost=vhost,
+            username=user,
+            password=self.home.secret(credentials.broker(user)),
+        )
+
+    @property
+    def database(self) -> LedgerSettings:
+        """What the database service would be started with, on the stack's own database."""
+        return self.database_named(postgres.DATABASE)
+
+    def database_named(self, name: str) -> LedgerSettings:
+        """What the database service would be started with, on that database."""
+        return LedgerSettings(
+            listen=f"{HOST}:{self.ports.of('database')}",
+            host=HOST,
+            port=self.ports.of("pgbouncer"),
+            direct_host=HOST,
+            direct_port=self.ports.of("postgres"),
+            name=name,
+            user="loom_service",
+            password=self.home.secret(credentials.postgres("loom_service")),
+            reader_user="loom_reader",
+            reader_password=self.home.secret(credentials.postgres("loom_reader")),
+            tokens_file=str(self.home.tokens_file),
+        )
+
+    def migration_named(self, name: str) -> MigrationSettings:
+        """What migrations of that database run with: the schema's owner, without the pooler."""
+        return MigrationSettings(
+            host=HOST,
+            port=self.ports.of("postgres"),
+            name=name,
+            user="loom_owner",
+            password=self.home.secret(credentials.postgres("loom_owner")),
+        )
+
+    @property
+    def migration(self) -> MigrationSettings:
+        """The same for the stack's own database."""
+        return self.migration_named(postgres.DATABASE)
+
+    @property
+    def superuser_password(self) -> str:
+        """The password of PostgreSQL's own `postgres`."""
+        return self.home.secret(credentials.postgres(postgres.SUPERUSER))
+
+    def make_database(self, name: str) -> LedgerSettings:
+        """Make an empty database of that name with Loom's roles, for one test's own use."""
+        plan = self.stack.plan()
+        postgres.make_roles(plan.binaries, self.ports, plan.role_passwords(), database=name)
+        return self.database_named(name)
+
+    def make_vhost(self, name: str) -> BrokerSettings:
+        """Make an empty vhost of that name which the operator may use, for one test's own use."""
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        with self.management() as api:
+            api.put(f"/api/vhosts/{name}", json={}).raise_for_status()
+            api.put(f"/api/permissions/{name}/operator", json=everything).raise_for_status()
+        return self.broker_as("operator", vhost=name)
+
+    def management(self) -> httpx.Client:
+        """RabbitMQ's management API, as the operator."""
+        password = self.home.secret(credentials.broker("operator"))
+        return httpx.Client(
+            base_url=self.management_url, auth=("operator", password), trust_env=False, timeout=10
+        )
+
+
+def free_ports() -> Ports:
+    """A range of ports of which each is free now; a random one, as suites may run side by side."""
+    bases = list(range(LOWEST, HIGHEST, SPAN))
+    random.shuffle(bases)
+    for base in bases:
+        if not holder.taken(Ports(base).all()):
+            return Ports(base)
+    raise Conflict(f"no {SPAN} ports in a row are free between {LOWEST} and {HIGHEST}")
+
+
+@contextmanager
+def private_infrastructure(
+    only: tuple[str, ...] = services.INFRASTRUCTURE,
+) -> Iterator[Infrastructure]:
+    """Start the servers in a folder of their own, and end them and remove it afterwards.
+
+    only: which of them. The database `loom` has its roles, and no schema yet.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="loom-test-"))
+    stack = Stack(Home(folder / "home"), free_ports())
+    try:
+        stack.up(only=only)
+        yield Infrastructure(stack)
+    finally:
+        stack.down()
+        shutil.rmtree(folder, ignore_errors=True)
