@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import structlog
-from opentelemetry.instrumentation.grpc import client_interceptor
+from opentelemetry.instrumentation.grpc import client_interceptor, grpcext
 
 from loom.rpc.server import CORRELATION_ID, MAX_MESSAGE_BYTES
 
@@ -59,5 +59,9 @@ def connect(target: str, token: str) -> grpc.Channel:
             ("grpc.max_reconnect_backoff_ms", 2_000),
         ],
     )
-    tracing = client_interceptor()  # type: ignore[no-untyped-call]
-    return grpc.intercept_channel(channel, tracing, _Credentials(token))
+    # The tracing interceptor is of a kind of its own, which grpc's intercept_channel does not take.
+    traced: grpc.Channel = grpcext.intercept_channel(  # type: ignore[no-untyped-call]
+        grpc.intercept_channel(channel, _Credentials(token)),
+        client_interceptor(),  # type: ignore[no-untyped-call]
+    )
+    return traced
