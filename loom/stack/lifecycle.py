@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -110,6 +111,12 @@ class Stack:
             raise Unavailable(f"these processes of {self.home.path} do not end: {pids}")
         return running
 
+    def kill(self) -> None:
+        """End every process at once, without order: for data that nobody needs any more."""
+        if pid := self.supervisor.pid:
+            os.kill(pid, signal.SIGKILL)
+        remains.end(self.home, patience_s=0)
+
     def plan(self) -> render.Plan:
         """What decides how this stack looks."""
         who = accounts.of_this_process(self._settings.service_user, self._settings.agent_user)
@@ -136,11 +143,11 @@ class Stack:
     def _stop_in_order(self, deadline: float) -> None:
         """Loom's own services first, all at once, then what they stand on."""
         try:
-            for wave in (False, True):
+            for wave in (1, 2, 3):
                 names = [
                     process.name
                     for process in self.supervisor.processes()
-                    if (process.name in services.INFRASTRUCTURE) is wave
+                    if _wave(process.name) == wave
                 ]
                 for name in names:
                     self.supervisor.stop(name)
@@ -174,7 +181,7 @@ class Stack:
             seen = observer.look()
             show(seen)
             waiting = [s for s in seen if s.name in names and s.state != "running"]
-            if not waiting:
+            if not waiting and {service.name for service in seen}.issuperset(names):
                 return seen
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(observer.explain(waiting))
@@ -183,6 +190,13 @@ class Stack:
                     f"supervisord ended by itself; its log is {self.home.log('supervisord')}"
                 )
             time.sleep(STEP_S)
+
+
+def _wave(name: str) -> int:
+    """When a process stops: the port mapper last, as RabbitMQ takes leave of it."""
+    if name not in services.INFRASTRUCTURE:
+        return 1
+    return 3 if name == "epmd" else 2
 
 
 def environment(home: Home) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,10 +64,11 @@ def probes(ports: Ports) -> dict[str, Callable[[], str]]:
     }
 
 
-def state_of(process: Process, unwell: str, waits_for: str) -> tuple[str, str]:
+def state_of(process: Process, answers: bool, unwell: str, waits_for: str) -> tuple[str, str]:
     """What the three witnesses make together: the state, and what is waited for.
 
-    unwell: why its port did not answer. waits_for: what its last log line says it waits for.
+    answers: it has a port and was asked. unwell: what was wrong with its answer. waits_for: what
+    the end of its log says it waits for.
     """
     match process.state:
         case "STARTING" | "RUNNING":
@@ -75,7 +76,8 @@ def state_of(process: Process, unwell: str, waits_for: str) -> tuple[str, str]:
                 return "waiting", waits_for
             if unwell:
                 return "starting", unwell
-            return "running", ""
+            # The supervisor calls STARTING what it has not yet seen stay up.
+            return ("running" if answers or process.state == "RUNNING" else "starting"), ""
         case "BACKOFF":
             return "backoff", process.said
         case "STOPPED" | "STOPPING":
@@ -126,6 +128,12 @@ class Observer:
         with ThreadPoolExecutor(max_workers=8) as pool:
             return list(pool.map(self._service, processes))
 
+    def look_or_stopped(self, names: Iterable[str]) -> list[Service]:
+        """Every service's state now; those named are stopped when no supervisor runs."""
+        return self.look() or [
+            Service(name, "stopped", 0, self._urls.get(name, "")) for name in names
+        ]
+
     def explain(self, services: list[Service]) -> str:
         """Why these services are not well, with the end of each one's log."""
         parts = []
@@ -143,5 +151,5 @@ class Observer:
         waits_for = ""
         if unwell or not question:
             waits_for = waiting_in(tail(self._home.log(process.name), 50))
-        state, reason = state_of(process, unwell, waits_for)
+        state, reason = state_of(process, bool(question), unwell, waits_for)
         return Service(process.name, state, process.pid, self._urls.get(process.name, ""), reason)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loom.stack import credentials, pgbouncer, postgres, rabbitmq
+from loom.stack import credentials, flower, pgbouncer, postgres, rabbitmq
 from loom.stack.accounts import Account, Accounts
 from loom.stack.binaries import Binaries
 from loom.stack.home import Home, StackSettings, as_settings_file
@@ -80,6 +80,7 @@ def write_all(plan: Plan) -> None:
     who.write(etc / "pgbouncer.ini", pgbouncer.config(home, ports), who.postgres)
     who.write(etc / "pgbouncer-users.txt", pgbouncer.users(pooled), who.postgres)
 
+    who.write(etc / "flower.py", flower.config(home, ports), who.service)
     write_tokens(plan)
     for service, values in service_settings(plan).items():
         owner = _owner(plan, service)
@@ -138,6 +139,11 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
         "ingester": common | ledger_settings(plan, "ingester") | broker_settings(plan, "ingester"),
         "engine": common | ledger_settings(plan, "engine"),
         "flower": common | broker_settings(plan, "flower"),
+        "fleet": common
+        | {
+            "LOOM_SERVICE_USER": plan.settings.service_user,
+            "LOOM_AGENT_USER": plan.settings.agent_user,
+        },
         "operator": common | ledger_settings(plan, "operator") | broker_settings(plan, "operator"),
     }
 
@@ -184,6 +190,7 @@ def code_digest(*packages: str) -> str:
 def _owner(plan: Plan, service: str) -> Account:
     by_operator: Mapping[str, Account] = {
         "migrate": plan.accounts.operator,
+        "fleet": plan.accounts.operator,
         "operator": plan.accounts.operator,
     }
     return by_operator.get(service, plan.accounts.service)

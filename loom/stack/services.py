@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from loom.stack import pgbouncer, rabbitmq
+from loom.stack import flower, pgbouncer, rabbitmq
 from loom.stack.program import Program
 from loom.stack.render import Plan, code_digest, digest_of
 
@@ -64,7 +64,7 @@ def loom_services(plan: Plan) -> list[Program]:
     """Loom's own, each with the settings file that it alone may read."""
     home, who = plan.home, plan.accounts
     code = code_digest("loom")
-    return [
+    own = [
         Program(
             name,
             python(f"loom.{name}"),
@@ -73,6 +73,25 @@ def loom_services(plan: Plan) -> list[Program]:
             digest=code + digest_of(home.settings_file(name)),
         )
         for name in ("database", "control", "dispatcher", "ingester", "engine")
+    ]
+    return [
+        *own,
+        # It makes users' folders and tells the supervisor, so it runs as whoever started Loom.
+        Program(
+            "fleet",
+            python("loom.stack.fleet"),
+            who.operator,
+            settings_environment(home.settings_file("fleet")),
+            digest=code_digest("loom", "workers") + digest_of(home.settings_file("fleet")),
+        ),
+        Program(
+            "flower",
+            flower.server_command(home),
+            who.service,
+            settings_environment(home.settings_file("flower")),
+            digest=code_digest("workers")
+            + digest_of(home.settings_file("flower"), home.etc / "flower.py"),
+        ),
     ]
 
 

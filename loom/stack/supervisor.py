@@ -155,6 +155,15 @@ class Supervisor:
             self._call("addProcessGroup", name, ignoring=(ALREADY_ADDED,))
         return [*added, *changed, *removed]
 
+    def take_over(self, name: str) -> None:
+        """Run the program as its configuration on disk says; leave every other alone."""
+        ((added, changed, _removed),) = self._call("reloadConfig")
+        if name in changed:
+            self._call("stopProcessGroup", name, ignoring=(BAD_NAME,))
+            self._call("removeProcessGroup", name, ignoring=(BAD_NAME,))
+        if name in added or name in changed:
+            self._call("addProcessGroup", name, ignoring=(ALREADY_ADDED,))
+
     def stop(self, name: str) -> None:
         """Ask the program to stop, without waiting for it."""
         self._call("stopProcess", name, False, ignoring=(NOT_RUNNING, BAD_NAME))

@@ -147,5 +147,5 @@ def private_infrastructure(
         stack.up(only=only)
         yield Infrastructure(stack)
     finally:
-        stack.down()
+        stack.kill()
         shutil.rmtree(folder, ignore_errors=True)
