@@ -1,1 +1,1 @@
-"""The control plane: HTTP in, the ledger behind it."""
+"""The control plane: the HTTP API that takes beads in and tells what became of them."""

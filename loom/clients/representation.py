@@ -1,0 +1,242 @@
+"""The domain's values as the HTTP API's JSON, and back: one place for both ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from loom.domain.bead import Attempt, Bead, NewBead
+from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.lifecycle import Resolution, State
+from loom.domain.project import Project
+from loom.messaging.deadletter import DeadLetter
+
+API = "/api/v1"
+
+
+def time_to_json(moment: datetime | None) -> str | None:
+    """A moment as RFC 3339 in UTC, to the microsecond."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def time_from_json(text: str | None) -> datetime | None:
+    """The moment in an RFC 3339 text."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def project_path(project_id: str) -> str:
+    """Where a project is."""
+    return f"{API}/projects/{project_id}"
+
+
+def bead_path(bead_id: str) -> str:
+    """Where a bead is."""
+    return f"{API}/beads/{bead_id}"
+
+
+def project_to_json(project: Project) -> dict[str, Any]:
+    """A project."""
+    here = project_path(project.id)
+    return {
+        "id": project.id,
+        "name": project.name,
+        "repository": project.repository,
+        "default_branch": project.default_branch,
+        "test_command": list(project.test_command),
+        "timeout_s": project.timeout_s,
+        "queue_window": project.queue_window,
+        "created_at": time_to_json(project.created_at),
+        "links": {
+            "self": here,
+            "beads": f"{here}/beads",
+            "dead_letters": f"{here}/dead-letters",
+        },
+    }
+
+
+def project_from_json(document: Mapping[str, Any]) -> Project:
+    """A project."""
+    return Project(
+        id=document["id"],
+        name=document["name"],
+        repository=document["repository"],
+        default_branch=document["default_branch"],
+        test_command=tuple(document["test_command"]),
+        timeout_s=document["timeout_s"],
+        queue_window=document["queue_window"],
+        created_at=time_from_json(document["created_at"]),
+    )
+
+
+def new_project_to_json(project: Project) -> dict[str, Any]:
+    """A project as it is made."""
+    document = project_to_json(project)
+    for key in ("created_at", "links"):
+        del document[key]
+    if not project.test_command:
+        del document["test_command"]
+    return document
+
+
+def new_bead_to_json(bead: NewBead) -> dict[str, Any]:
+    """A bead as it is filed."""
+    document: dict[str, Any] = {
+        "title": bead.title,
+        "description": bead.description,
+        "context": dict(bead.context),
+        "priority": bead.priority,
+    }
+    return document | ({"id": bead.id} if bead.id else {})
+
+
+def bead_to_json(bead: Bead) -> dict[str, Any]:
+    """A bead."""
+    here = bead_path(bead.id)
+    return {
+        "id": bead.id,
+        "project_id": bead.project_id,
+        "title": bead.title,
+        "description": bead.description,
+        "context": dict(bead.context),
+        "priority": bead.priority,
+        "state": bead.state.value,
+        "resolution": bead.resolution.value if bead.resolution else None,
+        "reason": bead.reason,
+        "epoch": bead.epoch,
+        "version": bead.version,
+        "correlation_id": bead.correlation_id,
+        "commits": _commits_to_json(bead.commits),
+        "created_at": time_to_json(bead.created_at),
+        "updated_at": time_to_json(bead.updated_at),
+        "closed_at": time_to_json(bead.closed_at),
+        "links": {"self": here, "attempts": f"{here}/attempts"},
+    }
+
+
+def bead_from_json(document: Mapping[str, Any]) -> Bead:
+    """A bead."""
+    resolution = document["resolution"]
+    return Bead(
+        id=document["id"],
+        project_id=document["project_id"],
+        title=document["title"],
+        description=document["description"],
+        context=document["context"],
+        priority=document["priority"],
+        state=State(document["state"]),
+        resolution=Resolution(resolution) if resolution else None,
+        reason=document["reason"],
+        epoch=document["epoch"],
+        version=document["version"],
+        correlation_id=document["correlation_id"],
+        commits=_commits_from_json(document["commits"]),
+        created_at=datetime.fromisoformat(document["created_at"]),
+        updated_at=datetime.fromisoformat(document["updated_at"]),
+        closed_at=time_from_json(document["closed_at"]),
+    )
+
+
+def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
+    """One try at a bead."""
+    return {
+        "bead_id": attempt.bead_id,
+        "epoch": attempt.epoch,
+        "agent_id": attempt.agent_id,
+        "outcome": attempt.outcome,
+        "claimed_at": time_to_json(attempt.claimed_at),
+        "lease_until": time_to_json(attempt.lease_until),
+        "finished_at": time_to_json(attempt.finished_at),
+        "failure_class": attempt.failure_class.value if attempt.failure_class else None,
+        "reason": attempt.reason,
+        "steps": [
+            {
+                "name": step.name,
+                "argv": list(step.argv),
+                "exit_code": step.exit_code,
+                "duration_s": step.duration_s,
+                "output_tail": step.output_tail,
+            }
+            for step in attempt.steps
+        ],
+        "commits": _commits_to_json(attempt.commits),
+        "output": attempt.output,
+    }
+
+
+def attempt_from_json(document: Mapping[str, Any]) -> Attempt:
+    """One try at a bead."""
+    failure_class = document["failure_class"]
+    return Attempt(
+        bead_id=document["bead_id"],
+        epoch=document["epoch"],
+        agent_id=document["agent_id"],
+        outcome=document["outcome"],
+        claimed_at=datetime.fromisoformat(document["claimed_at"]),
+        lease_until=datetime.fromisoformat(document["lease_until"]),
+        finished_at=time_from_json(document["finished_at"]),
+        failure_class=FailureClass(failure_class) if failure_class else None,
+        reason=document["reason"],
+        steps=tuple(
+            Step(s["name"], tuple(s["argv"]), s["exit_code"], s["duration_s"], s["output_tail"])
+            for s in document["steps"]
+        ),
+        commits=_commits_from_json(document["commits"]),
+        output=document["output"],
+    )
+
+
+def dead_letter_to_json(letter: DeadLetter) -> dict[str, Any]:
+    """A message that was given up; a body that is not UTF-8 travels as base64."""
+    try:
+        body, encoding = letter.body.decode(), "utf-8"
+    except UnicodeDecodeError:
+        body, encoding = base64.b64encode(letter.body).decode(), "base64"
+    return {
+        "message_id": letter.message_id,
+        "queue": letter.queue,
+        "project_id": letter.project_id,
+        "bead_id": letter.bead_id,
+        "epoch": letter.epoch,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "correlation_id": letter.correlation_id,
+        "headers": json.loads(letter.headers or "{}"),
+        "deaths": json.loads(letter.deaths or "[]"),
+        "body": body,
+        "body_encoding": encoding,
+        "fingerprint": letter.fingerprint,
+        "recorded_at": time_to_json(letter.recorded_at),
+    }
+
+
+def dead_letter_from_json(document: Mapping[str, Any]) -> DeadLetter:
+    """A message that was given up."""
+    body: str = document["body"]
+    return DeadLetter(
+        message_id=document["message_id"],
+        queue=document["queue"],
+        project_id=document["project_id"],
+        bead_id=document["bead_id"],
+        epoch=document["epoch"],
+        reason=document["reason"],
+        detail=document["detail"],
+        correlation_id=document["correlation_id"],
+        headers=json.dumps(document["headers"], sort_keys=True),
+        deaths=json.dumps(document["deaths"]),
+        body=base64.b64decode(body) if document["body_encoding"] == "base64" else body.encode(),
+        fingerprint=document["fingerprint"],
+        recorded_at=time_from_json(document["recorded_at"]),
+    )
+
+
+def _commits_to_json(commits: Iterable[Commit]) -> list[dict[str, str]]:
+    return [{"sha": commit.sha, "branch": commit.branch} for commit in commits]
+
+
+def _commits_from_json(commits: Iterable[Mapping[str, str]]) -> tuple[Commit, ...]:
+    return tuple(Commit(commit["sha"], commit["branch"]) for commit in commits)

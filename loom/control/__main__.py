@@ -1,0 +1,47 @@
+"""Runs the control plane: `python -m loom.control`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from flask import Flask
+
+from loom.clients.database import SERVICE, DatabaseClient
+from loom.control.app import create_app
+from loom.control.readiness import serving
+from loom.control.server import Server
+from loom.errors import LoomError
+from loom.rpc.channel import connect
+from loom.settings import ControlSettings, LedgerClientSettings, ServiceSettings, load
+from loom.telemetry import logs, process, traces
+
+log = logs.get(__name__)
+
+
+def main() -> int:
+    """Serve until SIGTERM; running requests end first."""
+    try:
+        service, control = load(ServiceSettings), load(ControlSettings)
+        ledger = load(LedgerClientSettings)
+    except LoomError as error:
+        sys.stderr.write(f"loom.control: {error.detail}\n")
+        return 1
+    logs.configure("control", service.instance, service.log_level)
+
+    def make_app() -> Flask:
+        traces.configure("control", service.instance, service.otlp_endpoint)
+        channel = connect(ledger.target, ledger.token.get_secret_value())
+        probe = serving(channel)
+        # The API answers 503 meanwhile; the log says what it waits for.
+        threading.Thread(
+            target=process.wait_for, args=(SERVICE, probe, threading.Event()), daemon=True
+        ).start()
+        return create_app(DatabaseClient(channel, ledger.deadline_s), control, {"database": probe})
+
+    Server(control, make_app).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The WSGI application, put together from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask import Flask, Response, jsonify
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
+from loom import __version__
+from loom.clients.representation import API
+from loom.control import access, beads, correlation, deadletters, problem, projects, readiness
+from loom.control.ledger import Ledger
+from loom.settings import ControlSettings
+
+
+def create_app(
+    ledger: Ledger, settings: ControlSettings, parts: Mapping[str, readiness.Probe] | None = None
+) -> Flask:
+    """The HTTP API over a ledger. parts: what /readyz asks, by name.
+
+    Make it after a fork: the ledger's channel and the tracer must not cross one.
+    """
+    app = Flask("loom.control", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    # An address that is not quite right is a 404 with a document, not a redirect.
+    app.url_map.merge_slashes = False
+    # The order of the hooks: the trace first, then the correlation id, then the door.
+    FlaskInstrumentor.instrument_app(  # type: ignore[no-untyped-call]
+        app, excluded_urls="healthz,readyz", enable_commenter=False
+    )
+    correlation.install(app)
+    access.install(app, settings.token_sha256.get_secret_value())
+    problem.install(app)
+    app.register_blueprint(readiness.routes(parts or {}))
+    for blueprint in (projects.routes(ledger), beads.routes(ledger), deadletters.routes(ledger)):
+        app.register_blueprint(blueprint, url_prefix=API)
+
+    @app.get("/")
+    def index() -> Response:
+        return jsonify(
+            {
+                "service": "loom",
+                "version": __version__,
+                "links": {
+                    "projects": f"{API}/projects",
+                    "beads": f"{API}/beads",
+                    "dead_letters": f"{API}/dead-letters",
+                    "health": "/healthz",
+                    "readiness": "/readyz",
+                },
+            }
+        )
+
+    return app

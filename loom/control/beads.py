@@ -1,0 +1,95 @@
+"""The routes of beads and their attempts."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from loom.clients.representation import attempt_to_json, bead_path, bead_to_json, project_path
+from loom.control import body, idempotency
+from loom.control.ledger import Ledger
+from loom.control.models import BeadQuery, read_beads, read_query
+from loom.control.problem import Fault, InvalidFields
+from loom.control.projects import known_form
+from loom.domain.identity import check_bead_id
+from loom.errors import Invalid, NotFound
+from loom.telemetry import logs, traces
+
+log = logs.get(__name__)
+
+
+def routes(ledger: Ledger) -> Blueprint:
+    """File beads, list them, show one and its attempts."""
+    beads = Blueprint("beads", __name__)
+
+    @beads.post("/projects/<project_id>/beads")
+    def file(project_id: str) -> Response:
+        known_form(project_id)
+        document = body.read()
+        new = read_beads(document)
+        filed = ledger.create_beads(
+            project_id, new, g.correlation_id, traces.traceparent(),
+            idempotency.of_request(document),
+        )  # fmt: skip
+        log.info(
+            "beads_filed",
+            project_id=project_id,
+            count=len(filed.items),
+            bead_id=filed.items[0].id,
+            replayed=filed.replayed,
+        )
+        documents = [bead_to_json(bead) for bead in filed.items]
+        many = isinstance(document, list)
+        response = jsonify({"beads": documents} if many else documents[0])
+        response.status_code = 202
+        response.headers["Location"] = (
+            f"{project_path(project_id)}/beads" if many else bead_path(filed.items[0].id)
+        )
+        return idempotency.mark(response, replayed=filed.replayed)
+
+    @beads.get("/projects/<project_id>/beads")
+    def list_of_project(project_id: str) -> Response:
+        return _list(known_form(project_id))
+
+    @beads.get("/beads")
+    def list_all() -> Response:
+        return _list("")
+
+    @beads.get("/beads/<bead_id>")
+    def show(bead_id: str) -> Response:
+        return jsonify(bead_to_json(ledger.get_bead(_known_form(bead_id))))
+
+    @beads.get("/beads/<bead_id>/attempts")
+    def attempts(bead_id: str) -> Response:
+        found = ledger.list_attempts(_known_form(bead_id))
+        return jsonify({"attempts": [attempt_to_json(attempt) for attempt in found]})
+
+    def _list(project_id: str) -> Response:
+        query = read_query(BeadQuery, request.args.to_dict(flat=False))
+        if project_id and query.project:
+            raise InvalidFields([Fault("project", "the path names the project already")])
+        page = ledger.list_beads(
+            project_id or query.project or "",
+            [state.value for state in query.state],
+            query.resolution.value if query.resolution else "",
+            query.limit,
+            query.cursor,
+        )
+        if project_id and not page.items:
+            # Raises NotFound where the list is empty because there is no such project.
+            ledger.get_project(project_id)
+        return jsonify(
+            {
+                "beads": [bead_to_json(bead) for bead in page.items],
+                "next_cursor": page.next_cursor or None,
+            }
+        )
+
+    return beads
+
+
+def _known_form(bead_id: str) -> str:
+    """The id from a path; raises NotFound if no bead can have it."""
+    try:
+        return check_bead_id(bead_id)
+    except Invalid as error:
+        raise NotFound(f"there is no such bead: {error.detail}") from error

@@ -1,0 +1,50 @@
+"""What the control plane asks of the ledger; DatabaseClient is one, and so is a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from loom.clients.database import Filed, Page
+from loom.domain.bead import Attempt, Bead, NewBead
+from loom.domain.project import Project
+from loom.messaging.deadletter import DeadLetter
+
+
+class Ledger(Protocol):
+    """The calls of loom.clients.database.DatabaseClient that the API stands on."""
+
+    def create_project(
+        self, project: Project, correlation_id: str, traceparent: str = "",
+        idempotency: tuple[str, str] = ("", ""),
+    ) -> Filed[Project]:  # fmt: skip
+        """Make a project."""
+
+    def get_project(self, project_id: str) -> Project:
+        """One project."""
+
+    def list_projects(self, page_size: int = 100, cursor: str = "") -> Page[Project]:
+        """Projects in the order of their ids."""
+
+    def create_beads(
+        self, project_id: str, beads: Sequence[NewBead], correlation_id: str,
+        traceparent: str = "", idempotency: tuple[str, str] = ("", ""),
+    ) -> Filed[Bead]:  # fmt: skip
+        """File beads, all or none."""
+
+    def get_bead(self, bead_id: str) -> Bead:
+        """One bead."""
+
+    def list_beads(
+        self, project_id: str = "", states: Sequence[str] = (), resolution: str = "",
+        page_size: int = 50, cursor: str = "",
+    ) -> Page[Bead]:  # fmt: skip
+        """Beads, newest first."""
+
+    def list_attempts(self, bead_id: str) -> tuple[Attempt, ...]:
+        """Every try at a bead."""
+
+    def list_dead_letters(
+        self, project_id: str = "", page_size: int = 50, cursor: str = ""
+    ) -> Page[DeadLetter]:
+        """Dead letters, newest first."""

@@ -1,0 +1,241 @@
+"""What a request may say: strict types, every bound, and no field that nobody knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+from unicodedata import category
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from loom.control.gitnames import branch_fault, repository_fault
+from loom.control.problem import Fault, InvalidFields
+from loom.domain.bead import MAX_BATCH, NewBead
+from loom.domain.identity import check_bead_id, check_project_id
+from loom.domain.lifecycle import Resolution, State
+from loom.domain.project import DEFAULT_QUEUE_WINDOW, DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, Project
+from loom.errors import Invalid
+from loom.messaging.topology import MAX_TASK_BYTES
+
+MAX_TITLE = 200
+MAX_DESCRIPTION = 20_000
+MAX_PATCH_BYTES = 200 * 1024
+MAX_WORDS = 256
+MAX_WORD = 8_192
+MAX_QUEUE_WINDOW = 10_000
+MAX_PAGE = 500
+MAX_CURSOR = 500
+MAX_BEAD_BYTES = MAX_TASK_BYTES - 16 * 1024
+"""A bead's text as its task message carries it, where every character outside of ASCII is written
+as an escape. The rest of the message's limit is for its envelope."""
+
+
+def _rule(fault: Callable[[str], str]) -> AfterValidator:
+    def check(value: str) -> str:
+        if wrong := fault(value):
+            raise PydanticCustomError("rule", "{wrong}", {"wrong": wrong})
+        return value
+
+    return AfterValidator(check)
+
+
+def _by(check: Callable[[str], str]) -> AfterValidator:
+    def fault(value: str) -> str:
+        try:
+            check(value)
+        except Invalid as error:
+            return error.detail
+        return ""
+
+    return _rule(fault)
+
+
+def _single_line(text: str) -> str:
+    if not text.strip():
+        return "has to say something"
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    if any(category(char) in {"Cc", "Zl", "Zp"} for char in text):
+        return "has to be one line without control characters"
+    return ""
+
+
+def _patch_size(text: str) -> str:
+    size = len(text.encode())
+    return f"is {size} bytes; the limit is {MAX_PATCH_BYTES}" if size > MAX_PATCH_BYTES else ""
+
+
+Word = Annotated[str, StringConstraints(max_length=MAX_WORD)]
+
+
+def _program(words: list[str]) -> list[str]:
+    if not words[0].strip():
+        raise PydanticCustomError("rule", "has to begin with the name of a program")
+    return words
+
+
+Argv = Annotated[list[Word], Field(min_length=1, max_length=MAX_WORDS), AfterValidator(_program)]
+Timeout = Annotated[int, Field(ge=1, le=MAX_TIMEOUT_S)]
+
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ProjectIn(BaseModel):
+    """A project as a request makes it."""
+
+    model_config = _STRICT
+
+    id: Annotated[str, _by(check_project_id)]
+    repository: Annotated[str, _rule(repository_fault)]
+    name: Annotated[str, StringConstraints(max_length=MAX_TITLE), _rule(_one_line)] = ""
+    default_branch: Annotated[str, _rule(branch_fault)] = "main"
+    test_command: Argv | None = None
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S
+    queue_window: Annotated[int, Field(ge=1, le=MAX_QUEUE_WINDOW)] = DEFAULT_QUEUE_WINDOW
+
+    def project(self) -> Project:
+        """The domain's value."""
+        return Project(
+            id=self.id,
+            repository=self.repository,
+            name=self.name,
+            default_branch=self.default_branch,
+            test_command=tuple(self.test_command or ()),
+            timeout_s=self.timeout_s,
+            queue_window=self.queue_window,
+        )
+
+
+class ContextIn(BaseModel):
+    """What the agent works from: the keys that Loom knows are typed, all others travel as is."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    patch: Annotated[str, _rule(_patch_size)] = ""
+    test_command: Argv = Field(default_factory=list)
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S
+
+
+class BeadIn(BaseModel):
+    """A bead as a request files it."""
+
+    model_config = _STRICT
+
+    title: Annotated[str, StringConstraints(max_length=MAX_TITLE), _rule(_single_line)]
+    id: Annotated[str, _by(check_bead_id)] | None = None
+    description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] = ""
+    context: ContextIn = ContextIn()
+    priority: Annotated[int, Field(ge=0, le=3)] = 2
+
+    def bead(self) -> NewBead:
+        """The domain's value, its context as it came."""
+        return NewBead(
+            title=self.title,
+            id=self.id or "",
+            description=self.description,
+            context=self.context.model_dump(exclude_unset=True),
+            priority=self.priority,
+        )
+
+
+class Paging(BaseModel):
+    """The query of a list; text is read as a number where one is meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
+    cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR, pattern=r"^[!-~]*$")] = ""
+
+
+class BeadQuery(Paging):
+    """The query of a list of beads. state: may stand several times, for any of them."""
+
+    project: Annotated[str, _by(check_project_id)] | None = None
+    state: list[State] = Field(default_factory=list, max_length=len(State))
+    resolution: Resolution | None = None
+
+
+class DeadLetterQuery(Paging):
+    """The query of a list of dead letters."""
+
+    project: Annotated[str, _by(check_project_id)] | None = None
+
+
+M = TypeVar("M", bound=BaseModel)
+
+_BEADS = TypeAdapter(Annotated[list[BeadIn], Field(min_length=1, max_length=MAX_BATCH)])
+
+
+def read_project(body: Any) -> Project:
+    """The project in a body. Raises InvalidFields."""
+    return _validated(ProjectIn, body).project()
+
+
+def read_beads(body: Any) -> tuple[NewBead, ...]:
+    """The beads in a body: one object, or a list of them. Raises InvalidFields."""
+    if not isinstance(body, list):
+        beads = [_validated(BeadIn, body).bead()]
+    else:
+        try:
+            beads = [bead.bead() for bead in _BEADS.validate_python(body)]
+        except ValidationError as error:
+            raise InvalidFields(_faults(error)) from error
+    places = [f"{index}." if isinstance(body, list) else "" for index in range(len(beads))]
+    faults = [
+        Fault(f"{place}context", f"the bead is {size} bytes as a message; {MAX_BEAD_BYTES} fit")
+        for place, bead in zip(places, beads, strict=True)
+        if (size := _travelling_size(bead)) > MAX_BEAD_BYTES
+    ]
+    if faults:
+        raise InvalidFields(faults)
+    return tuple(beads)
+
+
+def read_query(kind: type[M], query: Mapping[str, list[str]]) -> M:
+    """The parameters of a URL. Raises InvalidFields."""
+    several = {name for name, field in kind.model_fields.items() if field.annotation == list[State]}
+    faults = [
+        Fault(name, "stands more than once")
+        for name, values in query.items()
+        if len(values) > 1 and name not in several
+    ]
+    if faults:
+        raise InvalidFields(faults)
+    return _validated(kind, {k: list(v) if k in several else v[0] for k, v in query.items()})
+
+
+def _validated(kind: type[M], value: Any) -> M:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise InvalidFields(_faults(error)) from error
+
+
+def _faults(error: ValidationError) -> list[Fault]:
+    return [_fault(each) for each in error.errors(include_url=False, include_input=False)[:20]]
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    message = {
+        "extra_forbidden": "nobody knows this field",
+        "missing": "is needed",
+        "model_type": "has to be an object",
+        "model_attributes_type": "has to be an object",
+    }.get(error["type"], error["msg"])
+    return Fault(".".join(str(part)[:80] for part in error["loc"]), message)
+
+
+def _travelling_size(bead: NewBead) -> int:
+    return len(json.dumps([bead.title, bead.description, dict(bead.context)]))

@@ -1,0 +1,57 @@
+"""The routes of projects."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from loom.clients.representation import project_path, project_to_json
+from loom.control import body, idempotency
+from loom.control.ledger import Ledger
+from loom.control.models import Paging, read_project, read_query
+from loom.domain.identity import PROJECT_ID
+from loom.errors import NotFound
+from loom.telemetry import traces
+
+
+def known_form(project_id: str) -> str:
+    """The id from a path; raises NotFound if no project can have it."""
+    if not PROJECT_ID.fullmatch(project_id):
+        raise NotFound(
+            f"there is no project {project_id[:80]!r}: an id is 1 to 63 of a-z, 0-9 and '-', "
+            "beginning with a letter or a digit"
+        )
+    return project_id
+
+
+def routes(ledger: Ledger) -> Blueprint:
+    """Make a project, list them, show one."""
+    projects = Blueprint("projects", __name__)
+
+    @projects.post("/projects")
+    def make() -> Response:
+        document = body.read()
+        project = read_project(document)
+        made = ledger.create_project(
+            project, g.correlation_id, traces.traceparent(), idempotency.of_request(document)
+        )
+        response = jsonify(project_to_json(made.items[0]))
+        response.status_code = 201
+        response.headers["Location"] = project_path(project.id)
+        return idempotency.mark(response, replayed=made.replayed)
+
+    @projects.get("/projects")
+    def list_all() -> Response:
+        query = read_query(Paging, request.args.to_dict(flat=False))
+        page = ledger.list_projects(query.limit, query.cursor)
+        return jsonify(
+            {
+                "projects": [project_to_json(project) for project in page.items],
+                "next_cursor": page.next_cursor or None,
+            }
+        )
+
+    @projects.get("/projects/<project_id>")
+    def show(project_id: str) -> Response:
+        return jsonify(project_to_json(ledger.get_project(known_form(project_id))))
+
+    return projects

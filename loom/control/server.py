@@ -1,0 +1,67 @@
+"""gunicorn around the application: one worker process with threads, made new if it dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from loom.settings import ControlSettings
+
+GRACE_S = 10
+"""Seconds that running requests get after a SIGTERM."""
+KEEPALIVE_S = 75
+"""Longer than clients keep an idle connection, so that they are the ones who close it."""
+SILENCE_S = 60
+"""A worker whose loop gives no sign of life for this long is replaced."""
+
+
+class JsonLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own lines, through the root logger like all others; it keeps no access log."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave the handlers to loom.telemetry."""
+        super().setup(cfg)
+        self.error_log.handlers[:] = []
+        self.error_log.propagate = True
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Listens, forks the worker, and calls make_app in it, never before."""
+
+    def __init__(self, settings: ControlSettings, make_app: Callable[[], Flask]) -> None:
+        self._settings = settings
+        self._make_app = make_app
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set everything explicitly; gunicorn reads no file and no arguments."""
+        shared_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes an unlinked file there
+        values = {
+            "bind": self._settings.listen,
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": self._settings.threads,
+            "timeout": SILENCE_S,
+            "graceful_timeout": GRACE_S,
+            "keepalive": KEEPALIVE_S,
+            "preload_app": False,
+            "accesslog": None,
+            "errorlog": "-",
+            "logger_class": JsonLogger,
+            "control_socket_disable": True,
+            # The sign of life is a file's time; on a disk that stalls it would come late.
+            "worker_tmp_dir": str(shared_memory) if os.access(shared_memory, os.W_OK) else None,
+            "proc_name": "loom-control",
+        }
+        for name, value in values.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The application, in the worker."""
+        return self._make_app()
