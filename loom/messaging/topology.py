@@ -169,29 +169,29 @@ _NOTHING = "^$"
 def permission_of(service: str) -> Permission:
     """The broker permission of a service's user; KeyError for a service that needs no broker."""
     return {
-        # Declares the topology, so it may configure, bind and publish all of it.
-        "dispatcher": Permission(
-            r"^loom\..*$", r"^loom\..*$", r"^loom\.(tasks|dead|results|unrouted)$"
-        ),
+        # Declares the topology: a dead-letter or alternate exchange needs read on what points to
+        # it, and a binding needs read on its exchange.
+        "dispatcher": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\..*$"),
         "ingester": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\..*$"),
-        "flower": Permission(
-            r"^(celeryev.*|celery.*|.*\.celery\.pidbox|.*\.reply\.celery\.pidbox)$",
-            r"^(celeryev.*|celery.*|.*celery\.pidbox)$",
-            r"^(celeryev.*|celery.*|.*celery\.pidbox)$",
-        ),
+        "flower": Permission(_WATCHER, _WATCHER, _WATCHER),
         "operator": Permission(".*", ".*", ".*"),
     }[service]
 
 
+_WATCHER = r"^(celeryev(\..*)?|celery\.pidbox|(.*\.)?reply\.celery\.pidbox)$"
+"""Celery's events, its broadcast to agents, and the queues of their replies."""
+
+
 def permission_of_agent(project_id: str) -> Permission:
-    """The broker permission of a project's agents: their own queue, results, dead letters and the
-    mailboxes of Celery's remote control and events."""
-    mailboxes = r"celeryev.*|celery|celery@.*|.*celery\.pidbox"
+    """The broker permission of a project's agents: their own queue, results, dead letters, events,
+    and the mailbox by which Celery controls them; nothing of another project's agents."""
     own_tasks = re.escape(task_key(project_id))
+    mailbox = rf"agent-{re.escape(project_id)}@.*\.celery\.pidbox"
+    said = "|".join(re.escape(name) for name in (RESULTS, DEAD, LOGS))
     return Permission(
-        rf"^({mailboxes})$",
-        rf"^({mailboxes}|{re.escape(RESULTS)}|{re.escape(DEAD)}|{re.escape(LOGS)})$",
-        rf"^({mailboxes}|{own_tasks})$",
+        rf"^(celeryev|(reply\.)?celery\.pidbox|{mailbox})$",
+        rf"^(celeryev|reply\.celery\.pidbox|{mailbox}|{said})$",
+        rf"^(celery\.pidbox|{mailbox}|{own_tasks})$",
     )
 
 
