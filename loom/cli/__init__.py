@@ -1,1 +1,80 @@
-"""The `loom` command."""
+"""The `loom` command: each part is loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from loom.errors import LoomError
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A command of `loom`: where it is, and what it does in a few words."""
+
+    module: str
+    name: str
+    summary: str
+
+
+PARTS: dict[str, Part] = {
+    "up": Part("stack", "up", "Start Loom on this machine, or bring it up to date."),
+    "down": Part("stack", "down", "Stop Loom; its data stay."),
+    "status": Part("stack", "status", "What runs, where, and what it waits for."),
+    "logs": Part("stack", "logs", "What the services log."),
+    "doctor": Part("stack", "doctor", "What is wrong here, and what to do about it."),
+    "token": Part("stack", "token", "The secrets that a person needs."),
+    "project": Part("project", "project", "Repositories that Loom works on."),
+    "bead": Part("bead", "bead", "Units of work: file them, follow them."),
+    "demo": Part("demo", "demo", "Three beads and what becomes of them."),
+    "db": Part("db", "db", "The ledger's schema."),
+}
+"""Every command, in the order in which they are needed."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called, and says errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, without importing anything."""
+        return list(PARTS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        part = PARTS.get(cmd_name)
+        if part is None:
+            return None
+        module = importlib.import_module(f"loom.cli.{part.module}")
+        command: click.Command = getattr(module, part.name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, part.summary) for name, part in PARTS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a LoomError ends it with its words and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except LoomError as error:
+            raise click.ClickException(error.detail) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="loom", prog_name="loom")
+def cli() -> None:
+    """Loom takes beads (units of work on code) in, and gives proven results out.
+
+    Every command has --help and --json. Exit codes: 0 it worked, 1 it failed, 2 it was not
+    understood. LOOM_HOME names another stack than the one around this folder; LOOM_URL and
+    LOOM_TOKEN name one elsewhere.
+    """
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="loom")

@@ -1,0 +1,227 @@
+"""`loom bead`: file beads and follow them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import click
+from rich.markup import escape
+
+from loom.cli import output, profile
+from loom.cli.argv import Argv
+from loom.clients.control import ControlClient
+from loom.clients.representation import attempt_to_json, bead_to_json
+from loom.domain.bead import Bead, NewBead
+from loom.domain.evidence import Step
+from loom.domain.lifecycle import Resolution, State
+
+SETTLED = frozenset({State.CLOSED, State.BLOCKED})
+"""States in which nothing more happens by itself."""
+LOOK_EVERY_S = 0.2
+
+
+@click.group()
+def bead() -> None:
+    """Units of work: file them, follow them."""
+
+
+@bead.command()
+@click.argument("project_id", metavar="PROJECT")
+@click.option("--title", required=True, help="What is to be done, in one line.")
+@click.option("--description", default="", help="What is to be done, at length.")
+@click.option("--patch", type=click.File("rb"), help="A unified diff to apply; '-' reads it here.")
+@click.option(
+    "--test", type=Argv(), default="", help="The command that proves it, instead of the project's."
+)
+@click.option("--timeout", type=int, help="Seconds for that command, instead of the project's.")
+@click.option("--context", default="", help="A JSON object with more for the agent.")
+@click.option("--priority", type=click.IntRange(0, 3), default=2, help="0 (first) to 3.")
+@click.option("--id", "bead_id", default="", help="An id of your own.")
+@click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 unless it succeeded.")
+@output.as_json_option
+@click.pass_context
+def file(
+    ctx: click.Context, *, project_id: str, title: str, description: str,
+    patch: BinaryIO | None, test: tuple[str, ...], timeout: int | None, context: str,
+    priority: int, bead_id: str, wait: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """File a bead in PROJECT.
+
+    \b
+    loom bead file shop --title 'Mend the sum' --patch mend.diff --wait
+    git diff | loom bead file shop --title 'What I have here' --patch -
+    """
+    facts = _object(context)
+    if patch:
+        facts["patch"] = _text(patch.read())
+    if test:
+        facts["test_command"] = list(test)
+    if timeout is not None:
+        facts["timeout_s"] = timeout
+    new = NewBead(
+        title=title, id=bead_id, description=description, context=facts, priority=priority
+    )
+    with profile.current().client() as client:
+        filed = client.create_bead(project_id, new)
+        if wait:
+            filed = follow(client, filed, _teller(as_json))
+    if as_json:
+        output.as_json(bead_to_json(filed))
+    elif wait:
+        _show(filed)
+    else:
+        click.echo(f"{filed.id} is filed: loom bead show {filed.id}")
+    if wait and not output.succeeded(filed):
+        ctx.exit(1)
+
+
+@bead.command("list")
+@click.option("--project", "project_id", default="", help="Of one project.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([s.value for s in State]), help="In it."
+)
+@click.option("--resolution", type=click.Choice([r.value for r in Resolution]), help="So ended.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--cursor", default="", help="From the end of an earlier list.")
+@output.as_json_option
+def list_some(
+    *, project_id: str, states: tuple[str, ...], resolution: str | None, limit: int,
+    cursor: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Show beads, newest first."""
+    with profile.current().client() as client:
+        page = client.list_beads(project_id, states, resolution or "", limit, cursor)
+    if as_json:
+        beads = [bead_to_json(each) for each in page.items]
+        output.as_json({"beads": beads, "next_cursor": page.next_cursor or None})
+        return
+    output.table(
+        ("id", "project", "state", "age", "title"),
+        [
+            (
+                each.id,
+                each.project_id,
+                output.coloured(output.state_of(each)),
+                output.age(each.created_at),
+                escape(each.title),
+            )
+            for each in page.items
+        ],
+    )
+    if page.next_cursor:
+        click.echo(f"There are more: --cursor {page.next_cursor}")
+
+
+@bead.command()
+@click.argument("bead_id", metavar="ID")
+@click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 unless it succeeded.")
+@output.as_json_option
+@click.pass_context
+def show(ctx: click.Context, bead_id: str, wait: bool, as_json: bool) -> None:
+    """Show one bead."""
+    with profile.current().client() as client:
+        found = client.get_bead(bead_id)
+        if wait:
+            found = follow(client, found, _teller(as_json))
+    if as_json:
+        output.as_json(bead_to_json(found))
+    else:
+        _show(found)
+    if wait and not output.succeeded(found):
+        ctx.exit(1)
+
+
+@bead.command()
+@click.argument("bead_id", metavar="ID")
+@output.as_json_option
+def attempts(bead_id: str, as_json: bool) -> None:
+    """Show every try at a bead, with the evidence of each step."""
+    with profile.current().client() as client:
+        found = client.list_attempts(bead_id)
+    if as_json:
+        output.as_json({"attempts": [attempt_to_json(each) for each in found]})
+        return
+    if not found:
+        click.echo(f"no agent has tried {bead_id} yet")
+    for each in found:
+        reason = f": {escape(each.reason)}" if each.reason else ""
+        output.console().print(
+            f"[bold]attempt {each.epoch}[/] {output.coloured(each.outcome)} by "
+            f"{escape(each.agent_id)}, {output.age(each.claimed_at)} ago{reason}"
+        )
+        output.table(("step", "exit", "seconds", "command"), map(_step_row, each.steps))
+        for step in each.steps:
+            if not step.passed and step.output_tail:
+                click.echo(f"\nThe end of the output of {step.name}:\n{step.output_tail.rstrip()}")
+
+
+def follow(client: ControlClient, filed: Bead, tell: Callable[[Bead], None]) -> Bead:
+    """The bead as it is once nothing more happens to it by itself; tell gets each change."""
+    last = filed
+    tell(last)
+    while last.state not in SETTLED:
+        time.sleep(LOOK_EVERY_S)
+        now = client.get_bead(filed.id)
+        if (now.state, now.epoch) != (last.state, last.epoch):
+            tell(now)
+        last = now
+    return last
+
+
+def _teller(as_json: bool) -> Callable[[Bead], None]:
+    """Tells changes on standard error, unless a program reads."""
+
+    def tell(bead: Bead) -> None:
+        if not as_json:
+            click.echo(f"{bead.id} {output.state_of(bead)}", err=True)
+
+    return tell
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object in an option."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError as error:
+        raise click.BadParameter(f"it is not JSON: {error}", param_hint="--context") from error
+    if not isinstance(value, dict):
+        raise click.BadParameter("it is not a JSON object", param_hint="--context")
+    return value
+
+
+def _text(patch: bytes) -> str:
+    """The patch with its line ends as they are."""
+    try:
+        return patch.decode()
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"it is not UTF-8: {error}", param_hint="--patch") from error
+
+
+def _show(found: Bead) -> None:
+    output.facts(
+        (
+            ("id", found.id),
+            ("project", found.project_id),
+            ("title", escape(found.title)),
+            ("state", output.coloured(output.state_of(found))),
+            ("reason", escape(found.reason)),
+            ("commits", "\n".join(f"{c.sha} on {escape(c.branch)}" for c in found.commits)),
+            ("attempts", str(found.epoch) if found.epoch else ""),
+            ("filed", f"{output.age(found.created_at)} ago"),
+            ("correlation", escape(found.correlation_id)),
+            ("description", escape(found.description)),
+        )
+    )
+
+
+def _step_row(step: Step) -> tuple[str, str, str, str]:
+    return (
+        escape(step.name),
+        "" if step.exit_code is None else str(step.exit_code),
+        f"{step.duration_s:.2f}",
+        escape(shlex.join(step.argv)),
+    )
