@@ -12,6 +12,7 @@ from loom.errors import Unavailable
 from loom.stack import probe
 from loom.stack.home import Home
 from loom.stack.ports import HOST, Ports
+from loom.stack.probe import Answer
 from loom.stack.supervisor import Process, Supervisor
 
 TAIL_BYTES = 64 * 1024
@@ -49,40 +50,53 @@ def urls(ports: Ports) -> dict[str, str]:
     }
 
 
-def probes(ports: Ports) -> dict[str, Callable[[], str]]:
-    """The question to each service that listens; the answer is empty when it is well."""
-    management = f"http://{HOST}:{ports.of('management')}/api/overview"
+def probes(ports: Ports) -> dict[str, Callable[[], Answer]]:
+    """The question to each service that listens."""
+
+    def rabbitmq() -> Answer:
+        # An AMQP greeting that is broken off would fill the broker's log with warnings.
+        broker = probe.listens(ports.of("amqp"))
+        management = f"http://{HOST}:{ports.of('management')}/api/overview"
+        return probe.http(management) if broker.well else broker
+
     return {
         "control": lambda: probe.http(f"http://{HOST}:{ports.of('control')}/readyz"),
         "flower": lambda: probe.http(f"http://{HOST}:{ports.of('flower')}/healthcheck"),
-        # An AMQP greeting that is broken off would fill the broker's log with warnings.
-        "rabbitmq": lambda: probe.listens(ports.of("amqp")) or probe.http(management),
-        "postgres": lambda: probe.postgres_protocol(ports.of("postgres")),
-        "pgbouncer": lambda: probe.postgres_protocol(ports.of("pgbouncer")),
+        "rabbitmq": rabbitmq,
+        "postgres": lambda: probe.postgres(ports.of("postgres")),
+        "pgbouncer": lambda: probe.pooler(ports.of("pgbouncer")),
         "database": lambda: probe.grpc_health(ports.of("database")),
         "epmd": lambda: probe.epmd(ports.of("epmd")),
     }
 
 
-def state_of(process: Process, answers: bool, unwell: str, waits_for: str) -> tuple[str, str]:
+def state_of(process: Process, answer: Answer | None, logged: str) -> tuple[str, str]:
     """What the three witnesses make together: the state, and what is waited for.
 
-    answers: it has a port and was asked. unwell: what was wrong with its answer. waits_for: what
-    the end of its log says it waits for.
+    answer: what its port answered; None for a service without one. logged: what the end of its
+    log says that it waits for.
     """
     match process.state:
-        case "STARTING" | "RUNNING":
-            if waits_for:
-                return "waiting", waits_for
-            if unwell:
-                return "starting", unwell
+        case "STARTING" | "RUNNING" if answer:
+            return _state_by_answer(answer, logged)
+        case "STARTING" | "RUNNING" if logged:
+            return "waiting", logged
+        case "STARTING" | "RUNNING" | "STOPPED":
             # The supervisor calls STARTING what it has not yet seen stay up.
-            return ("running" if answers or process.state == "RUNNING" else "starting"), ""
+            return process.state.lower(), ""
+        case "STOPPING":
+            return "stopped", ""
         case "BACKOFF":
             return "backoff", process.said
-        case "STOPPED" | "STOPPING":
-            return "stopped", ""
     return "failed", process.said
+
+
+def _state_by_answer(answer: Answer, logged: str) -> tuple[str, str]:
+    if answer.well:
+        return "running", ""
+    if answer.waits or logged:
+        return "waiting", answer.why if answer.waits else logged
+    return "starting", answer.why
 
 
 def waiting_in(log_tail: str) -> str:
@@ -147,9 +161,9 @@ class Observer:
 
     def _service(self, process: Process) -> Service:
         question = self._probes.get(process.name)
-        unwell = question() if question and process.pid else ""
-        waits_for = ""
-        if unwell or not question:
-            waits_for = waiting_in(tail(self._home.log(process.name), 50))
-        state, reason = state_of(process, bool(question), unwell, waits_for)
+        answer = question() if question and process.pid else None
+        logged = ""
+        if answer is None or not answer.well:
+            logged = waiting_in(tail(self._home.log(process.name), 50))
+        state, reason = state_of(process, answer, logged)
         return Service(process.name, state, process.pid, self._urls.get(process.name, ""), reason)
