@@ -65,8 +65,10 @@ def configure(service: str, instance: str = "1", level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # It logs each failed connection several times over, with tracebacks; loom.broker says it once.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     # Each logs a line or more for every message or connection.
-    for chatty in ("pika", "httpx", "httpcore", "werkzeug"):
+    for chatty in ("httpx", "httpcore", "werkzeug"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from loom.errors import LoomError, Unavailable
+from loom.errors import DeadlineExceeded, LoomError, Unavailable
 from loom.settings import ServiceSettings
 from loom.telemetry import logs, traces
 
@@ -43,7 +43,7 @@ class Stopped(Exception):
 
 
 def wait_for(what: str, attempt: Callable[[], T], stopping: threading.Event) -> T:
-    """Call attempt until it raises Unavailable no more, with backoff and jitter.
+    """Call attempt until it raises no more that a part is away or slow, with backoff and jitter.
 
     Each failure logs `waiting` with `waiting_for`, which `loom status` shows. Any other error
     goes through. Raises Stopped when the process is asked to stop meanwhile.
@@ -53,7 +53,7 @@ def wait_for(what: str, attempt: Callable[[], T], stopping: threading.Event) -> 
     while not stopping.is_set():
         try:
             result = attempt()
-        except Unavailable as error:
+        except (Unavailable, DeadlineExceeded) as error:
             log.warning("waiting", waiting_for=what, why=error.detail, again_in_s=round(wait, 2))
             waited = True
             stopping.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret

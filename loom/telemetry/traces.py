@@ -52,3 +52,35 @@ def span(
         name, context=context, kind=kind, attributes=attributes
     ) as current:
         yield current
+
+
+class Detached:
+    """A span that is current nowhere, for work on many messages at once.
+
+    traceparent: what goes on with the message: the span's own, or the parent's if there is none.
+    trace_id: for log lines; empty without a trace.
+    """
+
+    def __init__(
+        self, name: str, parent: str, kind: trace.SpanKind, **attributes: str | int
+    ) -> None:
+        self.traceparent = parent
+        self.trace_id = ""
+        self._span: trace.Span | None = None
+        context = _W3C.extract({"traceparent": parent})
+        if not trace.get_current_span(context).get_span_context().is_valid:
+            return
+        self._span = trace.get_tracer("loom").start_span(
+            name, context=context, kind=kind, attributes=attributes
+        )
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier, context=trace.set_span_in_context(self._span))
+        self.traceparent = carrier.get("traceparent", parent)
+        self.trace_id = trace.format_trace_id(self._span.get_span_context().trace_id)
+
+    def end(self, error: str = "") -> None:
+        """End the span; error: what went wrong, if anything did."""
+        if self._span is not None:
+            if error:
+                self._span.set_status(trace.Status(trace.StatusCode.ERROR, error))
+            self._span.end()

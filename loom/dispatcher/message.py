@@ -1,0 +1,57 @@
+"""An outbox row as the message it stands for."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from loom.domain.outbox import OutboxKind, OutboxRow
+from loom.errors import Invalid, TooLarge
+from loom.messaging import event, task
+from loom.messaging.envelope import Envelope, why_invalid
+from loom.messaging.topology import MAX_TASK_BYTES
+
+
+def envelope_of(row: OutboxRow, traceparent: str) -> Envelope:
+    """The message of a row, under this trace context.
+
+    Raises Invalid or TooLarge for a row that cannot be made into a message.
+    """
+    try:
+        envelope = _task(row, traceparent) if row.kind is OutboxKind.TASK else _event(row)
+    except ValidationError as error:
+        raise Invalid(
+            f"outbox row {row.id} makes no {row.kind.value} message: {why_invalid(error)}"
+        ) from error
+    if len(envelope.body) > MAX_TASK_BYTES:
+        raise TooLarge(
+            f"outbox row {row.id} makes a message of {len(envelope.body)} bytes: "
+            f"the limit is {MAX_TASK_BYTES}"
+        )
+    return envelope
+
+
+def _task(row: OutboxRow, traceparent: str) -> Envelope:
+    message = task.TaskMessage.model_validate(
+        {
+            "type": row.type,
+            "project_id": row.project_id,
+            "bead_id": row.bead_id,
+            "assigned_to": f"agents of {row.project_id}",
+            "task_data": dict(row.payload),
+            "correlation_id": row.correlation_id,
+            "timestamp": row.created_at,
+        }
+    )
+    return task.to_envelope(task.Task(message, row.message_id, row.epoch, row.attempt, traceparent))
+
+
+def _event(row: OutboxRow) -> Envelope:
+    message = event.EventMessage(
+        type=row.type,
+        project_id=row.project_id,
+        bead_id=row.bead_id,
+        data=dict(row.payload),
+        correlation_id=row.correlation_id,
+        timestamp=row.created_at,
+    )
+    return event.to_envelope(message, row.message_id, row.traceparent)
