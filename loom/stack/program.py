@@ -48,7 +48,8 @@ def render(program: Program, home: Home, *, switching: bool) -> str:
         "stopasgroup": "true" if program.whole_group else "false",
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": str(home.log(program.name)),
+        # This one setting the supervisor expands twice.
+        "stdout_logfile": _escape(str(home.log(program.name))),
         "stdout_logfile_maxbytes": "20MB",
         "stdout_logfile_backups": "3",
     }

@@ -56,13 +56,15 @@ def survey(paths: Iterable[Path]) -> Reach:
     for path in paths:
         gate = ""
         found: dict[str, str] = {}
+        followed = 0
         place = Path("/")
         parts = list(path.parts[1:])
         while parts:
             here = place / parts.pop(0)
             mode = here.lstat().st_mode
             if stat.S_ISLNK(mode):
-                if len(found) >= MAX_LINKS:
+                followed += 1
+                if followed > MAX_LINKS:
                     raise Unavailable(f"{path} has too many symbolic links")
                 target = here.readlink()
                 found[str(here)] = str(target)
