@@ -1,0 +1,75 @@
+"""`python -m loom.database`: the only process that speaks SQL."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+from loom.database.health import Health
+from loom.database.ledger import Ledger
+from loom.database.service import NAME, DatabaseService
+from loom.errors import LoomError
+from loom.rpc.callers import Callers
+from loom.rpc.server import Server
+from loom.rpc.v1 import database_pb2_grpc
+from loom.settings import LedgerSettings, ServiceSettings, load
+from loom.telemetry import logs, process
+
+GRACE_S = 10.0
+LOOK_S = 0.25
+
+log = logs.get(__name__)
+
+
+def serve(settings: LedgerSettings, stopping: threading.Event) -> None:
+    """Serve until stopping is set; health is true to the database all the time."""
+    health = Health(settings)
+    ledger = Ledger(settings)
+    service = DatabaseService(ledger, lambda: health.answering)
+    server = Server(
+        settings.listen,
+        Callers(Path(settings.tokens_file)),
+        settings.threads,
+        lambda grpc_server: database_pb2_grpc.add_DatabaseServiceServicer_to_server(
+            service, grpc_server
+        ),
+        [NAME],
+    )
+    # Callers that come before the database is there are told so, instead of finding no one.
+    server.start()
+    log.info("listening", address=settings.listen, port=server.port)
+    try:
+        process.wait_for("the ledger", health.check, stopping)
+        health.start()
+        log.info("serving")
+        serving = False
+        while not stopping.is_set():
+            if health.answering is not serving:
+                serving = not serving
+                server.set_serving(serving)
+            stopping.wait(LOOK_S)
+    except process.Stopped:
+        pass
+    finally:
+        ledger.stop_waiting()
+        server.stop(GRACE_S)
+        ledger.close()
+        health.stop()
+        log.info("stopped")
+
+
+def main() -> int:
+    """Read settings, serve; 0 when it was asked to stop."""
+    service_settings = load(ServiceSettings)
+    stopping = process.start("database", service_settings)
+    try:
+        serve(load(LedgerSettings), stopping)
+    except LoomError as error:
+        log.error("cannot_start", why=process.explain(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

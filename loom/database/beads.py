@@ -1,0 +1,185 @@
+"""Beads in the ledger: filed, read and listed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, literal, select, text, tuple_
+
+from loom.database import cursor, rows, tables
+from loom.domain.bead import Attempt, Bead, NewBead
+from loom.domain.identity import new_message_id
+from loom.domain.lifecycle import Resolution, State
+from loom.errors import Invalid, NotFound
+
+PAGE, LARGEST_PAGE = 50, 500
+LARGEST_ANSWER = 8 * 1024 * 1024
+"""Bytes of contexts in one page: what does not fit goes on the next."""
+
+# A microsecond apart, so that a list has the beads of one request in the order of the request.
+_FILE = text(
+    """
+    WITH asked AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:beads AS jsonb)) AS r (
+            ord int, id text, title text, description text, context jsonb, priority smallint,
+            task_id text, event_id text)
+    ), filed AS (
+        INSERT INTO bead (id, project_id, title, description, context, priority, state,
+                          correlation_id, traceparent, created_at, updated_at)
+        SELECT id, :project_id, title, description, context, priority, 'open',
+               :correlation_id, :traceparent, at.moment, at.moment
+          FROM asked, LATERAL (SELECT now() + ord * interval '1 microsecond' AS moment) AS at
+         ORDER BY ord
+        RETURNING id, created_at
+    ), owed AS (
+        INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, attempt, priority,
+                            correlation_id, traceparent, available_at)
+        SELECT 'task', 'task.assigned', task_id, :project_id, id, 1, 1, priority,
+               :correlation_id, :traceparent, now()
+          FROM asked ORDER BY ord
+    ), journal AS (
+        INSERT INTO event (message_id, type, project_id, bead_id, epoch, data, correlation_id,
+                           traceparent)
+        SELECT event_id, 'bead.created', :project_id, id, 0,
+               jsonb_build_object('title', title, 'priority', priority, 'state', 'open'),
+               :correlation_id, :traceparent
+          FROM asked ORDER BY ord
+        RETURNING message_id, bead_id, data
+    ), told AS (
+        INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, correlation_id,
+                            traceparent, payload, available_at)
+        SELECT 'event', 'bead.created', message_id, :project_id, bead_id, 0, :correlation_id,
+               :traceparent, data, now()
+          FROM journal
+    )
+    SELECT id, created_at FROM filed
+    """
+)
+
+
+def file(
+    connection: Connection,
+    project_id: str,
+    beads: Sequence[NewBead],
+    correlation_id: str,
+    traceparent: str,
+) -> tuple[Bead, ...]:
+    """File beads that `filing.check_beads` has passed, with what is owed for them.
+
+    One statement, however many. Raises NotFound (the project) and Conflict (an id).
+    """
+    asked = [
+        {
+            "ord": ord_,
+            "id": bead.id,
+            "title": bead.title,
+            "description": bead.description,
+            "context": dict(bead.context),
+            "priority": bead.priority,
+            "task_id": new_message_id(),
+            "event_id": new_message_id(),
+        }
+        for ord_, bead in enumerate(beads)
+    ]
+    made: dict[str, datetime] = {
+        row.id: row.created_at
+        for row in connection.execute(
+            _FILE,
+            {
+                "beads": json.dumps(asked),
+                "project_id": project_id,
+                "correlation_id": correlation_id,
+                "traceparent": traceparent,
+            },
+        )
+    }
+    return tuple(
+        Bead(
+            id=bead.id,
+            project_id=project_id,
+            title=bead.title,
+            description=bead.description,
+            context=bead.context,
+            priority=bead.priority,
+            state=State.OPEN,
+            epoch=0,
+            version=1,
+            correlation_id=correlation_id,
+            created_at=made[bead.id],
+            updated_at=made[bead.id],
+        )
+        for bead in beads
+    )
+
+
+def get(connection: Connection, bead_id: str) -> Bead:
+    """One bead. Raises NotFound."""
+    table = tables.bead
+    row = connection.execute(select(*table.c).where(table.c.id == bead_id)).mappings().one_or_none()
+    if row is None:
+        raise missing(bead_id)
+    return rows.bead(row)
+
+
+def missing(bead_id: str) -> NotFound:
+    """The error for a bead that is not there."""
+    return NotFound(f"there is no bead {bead_id}", bead_id=bead_id)
+
+
+def page(
+    connection: Connection,
+    *,
+    project_id: str,
+    states: Sequence[str],
+    resolution: str,
+    size: int,
+    after: str,
+) -> tuple[tuple[Bead, ...], str]:
+    """Beads, newest first, and the next cursor. Raises Invalid (cursor, size, filter)."""
+    table = tables.bead
+    size = cursor.page_size(size, PAGE, LARGEST_PAGE)
+    check_filters(states, resolution)
+    place = tuple_(table.c.created_at, table.c.id)
+    statement = select(*table.c).order_by(table.c.created_at.desc(), table.c.id.desc())
+    if project_id:
+        statement = statement.where(table.c.project_id == project_id)
+    if states:
+        statement = statement.where(table.c.state.in_(states))
+    if resolution:
+        statement = statement.where(table.c.resolution == resolution)
+    if after:
+        statement = statement.where(place < tuple_(*map(literal, cursor.read_moment(after))))
+    found: list[Bead] = []
+    room = LARGEST_ANSWER
+    more = False
+    for row in connection.execute(statement.limit(size + 1)).mappings():
+        bead = rows.bead(row)
+        room -= len(json.dumps(row["context"])) + len(bead.description) * 4
+        if found and (len(found) == size or room < 0):
+            more = True
+            break
+        found.append(bead)
+    return tuple(found), cursor.write_moment(found[-1].created_at, found[-1].id) if more else ""
+
+
+def check_filters(states: Sequence[str], resolution: str) -> None:
+    """Raise Invalid if a filter names a state or a resolution that there is not."""
+    unknown = set(states) - {state.value for state in State}
+    if unknown:
+        raise Invalid(f"there is no state {sorted(unknown)[0]!r}", field="state")
+    if resolution and resolution not in {value.value for value in Resolution}:
+        raise Invalid(f"there is no resolution {resolution!r}", field="resolution")
+
+
+def attempts(connection: Connection, bead_id: str) -> tuple[Attempt, ...]:
+    """Every try at a bead, oldest first. Raises NotFound."""
+    table = tables.attempt
+    found = connection.execute(
+        select(*table.c).where(table.c.bead_id == bead_id).order_by(table.c.epoch)
+    ).mappings()
+    tries = tuple(rows.attempt(row) for row in found)
+    if not tries:
+        get(connection, bead_id)
+    return tries

@@ -1,0 +1,162 @@
+"""What the ledger holds of a bead when a decision is made, and what the decision changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loom.domain.evidence import Commit, Outcome
+from loom.domain.lifecycle import Resolution, State
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The attempt that runs. lease_left_s: seconds by the database's clock; below 0: it ended."""
+
+    epoch: int
+    agent_id: str
+    request_id: str
+    lease_left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A bead as a decision sees it, under a lock.
+
+    attempts: how many there were. forgiven: how many of them were before it was last unblocked,
+    and no longer count against its budget.
+    """
+
+    id: str
+    project_id: str
+    state: State
+    epoch: int
+    attempts: int
+    forgiven: int
+    version: int
+    priority: int
+    correlation_id: str
+    traceparent: str
+    reason: str = ""
+    running: Running | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an agent says of its attempt; progress: not an end, only a sign of life."""
+
+    message_id: str
+    project_id: str
+    bead_id: str
+    epoch: int
+    agent_id: str
+    outcome: Outcome
+    progress: bool = False
+    correlation_id: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """New words and priority of a bead."""
+
+    title: str
+    description: str
+    context: Mapping[str, Any]
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A bead as it is from now on; commits and edit are None where they stay as they were."""
+
+    id: str
+    state: State
+    resolution: Resolution | None
+    reason: str
+    epoch: int
+    attempts: int
+    forgiven: int
+    commits: tuple[Commit, ...] | None = None
+    edit: Edit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An attempt begins, with its lease."""
+
+    bead_id: str
+    epoch: int
+    agent_id: str
+    request_id: str
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A running attempt ends: succeeded, failed, lost or superseded."""
+
+    bead_id: str
+    epoch: int
+    outcome: str
+    evidence: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A task message is owed to the broker, after a delay in seconds."""
+
+    bead_id: str
+    project_id: str
+    epoch: int
+    attempt: int
+    priority: int
+    correlation_id: str
+    traceparent: str
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the journal, which is also owed to the broker."""
+
+    type: str
+    project_id: str
+    bead_id: str
+    epoch: int
+    data: Mapping[str, Any]
+    correlation_id: str
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """All that one decision, or one batch of them, writes.
+
+    withdrawn: beads whose owed task messages are owed no longer.
+    """
+
+    moved: tuple[Moved, ...] = ()
+    started: tuple[Started, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    owed: tuple[Owed, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    events: tuple[Event, ...] = field(default=())
+
+    def __add__(self, other: Changes) -> Changes:
+        """Both, in their order; of two moves of one bead the later one holds."""
+        moved = {move.id: move for move in self.moved}
+        for move in other.moved:
+            moved[move.id] = move
+        return Changes(
+            moved=tuple(moved.values()),
+            started=self.started + other.started,
+            ended=self.ended + other.ended,
+            owed=self.owed + other.owed,
+            withdrawn=self.withdrawn + other.withdrawn,
+            events=self.events + other.events,
+        )
+
+    def __bool__(self) -> bool:
+        return any((self.moved, self.started, self.ended, self.owed, self.withdrawn, self.events))

@@ -1,0 +1,160 @@
+"""Claims of beads and the leases of attempts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection, select, text
+
+from loom.database import decisions, rows, tables
+from loom.database.changes import Running
+from loom.database.writing import write
+from loom.domain.lifecycle import State
+from loom.domain.outbox import Claim, ClaimVerdict
+from loom.errors import Forbidden, Invalid, Stale
+
+_AGENT = "agent-"
+
+_PROJECT_COLUMNS = [column.label(f"project__{column.name}") for column in tables.project.c]
+
+# A lease that has ended stays ended, even if nobody has taken note of it yet.
+_RENEW = text(
+    """
+    WITH held AS (
+        SELECT id, project_id, state, epoch FROM bead WHERE id = :bead_id
+    ), renewed AS (
+        UPDATE attempt a
+           SET lease_until = clock_timestamp() + :lease_s * interval '1 second'
+          FROM held
+         WHERE a.bead_id = held.id AND a.epoch = :epoch AND held.epoch = :epoch
+           AND a.outcome = 'running' AND a.agent_id = :agent_id
+           AND a.lease_until > clock_timestamp()
+           AND (:project_id = '' OR held.project_id = :project_id)
+        RETURNING 1
+    )
+    SELECT held.project_id, held.state, held.epoch, EXISTS (SELECT FROM renewed) AS renewed
+      FROM held
+    """
+)
+
+
+def project_of(caller: str) -> str:
+    """The one project whose beads the caller may touch; empty: any."""
+    return caller.removeprefix(_AGENT) if caller.startswith(_AGENT) else ""
+
+
+def check_caller(caller: str, project_id: str) -> None:
+    """Raise Forbidden if the caller is an agent of another project."""
+    own = project_of(caller)
+    if own and own != project_id:
+        raise Forbidden(
+            f"{caller} may touch beads of project {own} alone, not of {project_id}",
+            caller=caller,
+            project_id=project_id,
+        )
+
+
+def check_claim(agent_id: str, request_id: str) -> None:
+    """Raise Invalid unless a claim says who claims, and which request it is."""
+    for name, value in (("agent_id", agent_id), ("request_id", request_id)):
+        if not value or len(value) > 200 or "\0" in value:
+            raise Invalid(f"a claim needs {name}, of at most 200 characters", field=name)
+
+
+def claim(
+    connection: Connection,
+    bead_id: str,
+    epoch: int,
+    agent_id: str,
+    request_id: str,
+    *,
+    lease_s: float,
+    redelivered: bool,
+    caller: str,
+) -> Claim:
+    """Claim a bead under the epoch of its task message: compare-and-swap under its row lock."""
+    table = tables.bead
+    row = (
+        connection.execute(
+            select(*table.c, *_PROJECT_COLUMNS)
+            .join(tables.project, tables.project.c.id == table.c.project_id)
+            .where(table.c.id == bead_id)
+            .with_for_update(of=table)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return Claim(ClaimVerdict.UNKNOWN)
+    check_caller(caller, row["project_id"])
+    running = _running(connection, bead_id) if row["state"] == State.IN_PROGRESS.value else None
+    decision = decisions.claim(
+        rows.standing(row, running),
+        epoch,
+        agent_id,
+        request_id,
+        lease_s=lease_s,
+        redelivered=redelivered,
+    )
+    if decision.verdict is not ClaimVerdict.GRANTED:
+        return Claim(decision.verdict)
+    bead = rows.bead(row)
+    written = write(connection, decision.changes).get(bead_id)
+    if written is not None:
+        bead = replace(
+            bead,
+            state=State.IN_PROGRESS,
+            reason="",
+            epoch=decision.epoch,
+            version=written.version,
+            updated_at=written.updated_at,
+        )
+    project = rows.project({c.name: row[f"project__{c.name}"] for c in tables.project.c})
+    return Claim(
+        decision.verdict, decision.epoch, decision.attempt, decision.lease_s, bead, project
+    )
+
+
+def _running(connection: Connection, bead_id: str) -> Running | None:
+    a = tables.attempt.c
+    row = (
+        connection.execute(
+            select(*rows.running_columns()).where(a.bead_id == bead_id, a.outcome == "running")
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return rows.running_of(row) if row is not None else None
+
+
+def renew(
+    connection: Connection,
+    bead_id: str,
+    epoch: int,
+    agent_id: str,
+    lease_s: float,
+    *,
+    caller: str,
+) -> float:
+    """Seconds the lease lasts from now. Raises Stale when the attempt no longer holds it."""
+    row = connection.execute(
+        _RENEW,
+        {
+            "bead_id": bead_id,
+            "epoch": epoch,
+            "agent_id": agent_id,
+            "lease_s": lease_s,
+            "project_id": project_of(caller),
+        },
+    ).one_or_none()
+    if row is None:
+        raise Stale(f"there is no bead {bead_id}: stop the work", bead_id=bead_id)
+    check_caller(caller, row.project_id)
+    if not row.renewed:
+        raise Stale(
+            f"the attempt of epoch {epoch} no longer holds bead {bead_id}, which is {row.state} "
+            f"at epoch {row.epoch}: stop the work",
+            bead_id=bead_id,
+            epoch=str(row.epoch),
+        )
+    return lease_s

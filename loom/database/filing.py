@@ -1,0 +1,142 @@
+"""Whether a project or a bead can be filed as it is asked for, decided before any I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from loom.domain.bead import MAX_BATCH, NewBead
+from loom.domain.identity import check_bead_id, check_project_id, new_bead_id
+from loom.domain.project import (
+    DEFAULT_QUEUE_WINDOW,
+    DEFAULT_TIMEOUT_S,
+    MAX_TIMEOUT_S,
+    Project,
+)
+from loom.errors import Conflict, Invalid, TooLarge
+from loom.messaging.topology import MAX_TASK_BYTES
+
+MAX_TITLE = 500
+MAX_PRIORITY = 3
+MAX_QUEUE_WINDOW = 10_000
+MAX_BEAD_BYTES = MAX_TASK_BYTES - 16 * 1024
+"""Its task message has to fit on the broker, envelope included."""
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""All beads of one request: the answer repeats them, and has to fit in one gRPC message."""
+
+
+def check_text(value: str, field: str) -> str:
+    """Return value, or raise Invalid if PostgreSQL cannot hold it as text."""
+    if "\0" in value:
+        raise Invalid(f"{field} has a NUL character, which no text here may have", field=field)
+    return value
+
+
+def storable(value: str) -> str:
+    """The text as PostgreSQL can hold it: what a command printed may have NUL characters."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def read_context(text: str) -> dict[str, Any]:
+    """A bead's context from JSON; raises Invalid unless it is an object that can be stored."""
+    if not text:
+        return {}
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"context is not a JSON object: {error}", field="context") from error
+    if not isinstance(value, dict):
+        raise Invalid("context has to be a JSON object", field="context")
+    _check_nested(value)
+    return value
+
+
+def _check_nested(value: object) -> None:
+    if isinstance(value, str):
+        check_text(value, "context")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_text(key, "context")
+            _check_nested(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_nested(item)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def task_payload(title: str, description: str, context: Mapping[str, Any]) -> str:
+    """What a task message carries of a bead, as JSON."""
+    return json.dumps({"title": title, "description": description, "context": dict(context)})
+
+
+def check_bead(bead: NewBead) -> int:
+    """Raise Invalid or TooLarge if the bead cannot be filed; its size in bytes otherwise."""
+    if bead.id:
+        check_bead_id(bead.id)
+    check_text(bead.title, "title")
+    check_text(bead.description, "description")
+    if not bead.title.strip() or len(bead.title) > MAX_TITLE:
+        raise Invalid(f"title has to be 1 to {MAX_TITLE} characters", field="title")
+    if not 0 <= bead.priority <= MAX_PRIORITY:
+        raise Invalid(
+            f"priority {bead.priority} is not one of 0 (first) to {MAX_PRIORITY}",
+            field="priority",
+        )
+    size = len(task_payload(bead.title, bead.description, bead.context))
+    if size > MAX_BEAD_BYTES:
+        raise TooLarge(
+            f"the bead {bead.title[:80]!r} takes {size} bytes as a message: the limit is "
+            f"{MAX_BEAD_BYTES}. Put large inputs into the repository",
+            limit=str(MAX_BEAD_BYTES),
+        )
+    return size
+
+
+def check_beads(beads: Sequence[NewBead]) -> tuple[NewBead, ...]:
+    """The beads, each with an id; raises Invalid, TooLarge, or Conflict if two have the same id."""
+    if not 1 <= len(beads) <= MAX_BATCH:
+        raise Invalid(f"a request files 1 to {MAX_BATCH} beads, not {len(beads)}", field="beads")
+    size = sum(check_bead(bead) for bead in beads)
+    if size > MAX_REQUEST_BYTES:
+        raise TooLarge(
+            f"the beads take {size} bytes: one request may file {MAX_REQUEST_BYTES}",
+            limit=str(MAX_REQUEST_BYTES),
+        )
+    seen: set[str] = set()
+    for bead in beads:
+        if bead.id and bead.id in seen:
+            raise Conflict(f"the request files bead {bead.id} twice", bead_id=bead.id)
+        seen.add(bead.id)
+    return tuple(bead if bead.id else replace(bead, id=new_bead_id()) for bead in beads)
+
+
+def check_project(project: Project) -> Project:
+    """The project with its defaults filled in; raises Invalid."""
+    check_project_id(project.id)
+    for field in ("repository", "name", "default_branch"):
+        check_text(getattr(project, field), field)
+    if not project.repository.strip() or len(project.repository) > 2_000:
+        raise Invalid("repository has to be what `git clone` takes", field="repository")
+    if len(project.name) > MAX_TITLE or len(project.default_branch) > MAX_TITLE:
+        raise Invalid(f"a name has at most {MAX_TITLE} characters", field="name")
+    for argument in project.test_command:
+        check_text(argument, "test_command")
+    timeout_s = project.timeout_s or DEFAULT_TIMEOUT_S
+    if not 1 <= timeout_s <= MAX_TIMEOUT_S:
+        raise Invalid(f"timeout_s has to be 1 to {MAX_TIMEOUT_S}", field="timeout_s")
+    window = project.queue_window or DEFAULT_QUEUE_WINDOW
+    if not 1 <= window <= MAX_QUEUE_WINDOW:
+        raise Invalid(f"queue_window has to be 1 to {MAX_QUEUE_WINDOW}", field="queue_window")
+    return replace(
+        project,
+        name=project.name or project.id,
+        default_branch=project.default_branch or "main",
+        timeout_s=timeout_s,
+        queue_window=window,
+    )

@@ -1,0 +1,75 @@
+"""Projects in the ledger."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, select
+
+from loom.database import cursor, rows, tables
+from loom.database.changes import Changes, Event
+from loom.database.writing import write
+from loom.domain.project import Project
+from loom.errors import NotFound
+
+PAGE, LARGEST_PAGE = 100, 500
+
+
+def create(
+    connection: Connection, project: Project, correlation_id: str, traceparent: str
+) -> Project:
+    """Make a project that `filing.check_project` has passed. Raises Conflict (its id)."""
+    table = tables.project
+    row = (
+        connection.execute(
+            insert(table)
+            .values(
+                id=project.id,
+                repository=project.repository,
+                name=project.name,
+                default_branch=project.default_branch,
+                test_command=list(project.test_command),
+                timeout_s=project.timeout_s,
+                queue_window=project.queue_window,
+            )
+            .returning(*table.c)
+        )
+        .mappings()
+        .one()
+    )
+    data = {"name": project.name, "repository": project.repository}
+    event = Event("project.created", project.id, "", 0, data, correlation_id, traceparent)
+    write(connection, Changes(events=(event,)))
+    return rows.project(row)
+
+
+def get(connection: Connection, project_id: str) -> Project:
+    """One project. Raises NotFound."""
+    table = tables.project
+    row = (
+        connection.execute(select(*table.c).where(table.c.id == project_id))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise missing(project_id)
+    return rows.project(row)
+
+
+def missing(project_id: str) -> NotFound:
+    """The error for a project that is not there."""
+    return NotFound(
+        f"there is no project {project_id}: POST /api/v1/projects makes one",
+        project_id=project_id,
+    )
+
+
+def page(connection: Connection, size: int, after: str) -> tuple[tuple[Project, ...], str]:
+    """Projects in the order of their ids, and the next cursor."""
+    table = tables.project
+    size = cursor.page_size(size, PAGE, LARGEST_PAGE)
+    statement = select(*table.c).order_by(table.c.id).limit(size + 1)
+    if after:
+        statement = statement.where(table.c.id > cursor.read(after, str)[0])
+    found = [rows.project(row) for row in connection.execute(statement).mappings()]
+    more = len(found) > size
+    found = found[:size]
+    return tuple(found), cursor.write(found[-1].id) if more else ""

@@ -1,0 +1,34 @@
+"""Results as they come over gRPC, as reports that can be judged and stored."""
+
+from __future__ import annotations
+
+from loom.database.changes import Report
+from loom.database.filing import storable
+from loom.domain.evidence import FailureClass, Outcome
+from loom.rpc import codec
+from loom.rpc.v1 import database_pb2 as pb
+
+_CLASSES = {failure.value: failure for failure in FailureClass}
+
+
+def from_pb(result: pb.Result) -> Report:
+    """An agent's report; a failure of no known class counts as the work's own."""
+    return Report(
+        message_id=storable(result.message_id),
+        project_id=storable(result.project_id),
+        bead_id=storable(result.bead_id),
+        epoch=result.epoch,
+        agent_id=storable(result.agent_id),
+        progress=result.progress,
+        outcome=Outcome(
+            succeeded=result.succeeded,
+            steps=codec.steps_from_pb(result.steps),
+            commits=codec.commits_from_pb(result.commits),
+            output=result.output,
+            failure_class=None if result.succeeded else _CLASSES.get(result.failure_class),
+            reason=result.reason,
+            artifacts=tuple(result.artifacts),
+        ),
+        correlation_id=storable(result.correlation_id),
+        traceparent=storable(result.traceparent),
+    )

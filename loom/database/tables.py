@@ -1,0 +1,174 @@
+"""The ledger's tables, as the migrations make them; a test holds the two equal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+NOW = text("clock_timestamp()")
+
+
+def _moment(name: str) -> Column[datetime]:
+    return Column(name, DateTime(timezone=True))
+
+
+project = Table(
+    "project",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("repository", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("default_branch", Text, nullable=False),
+    Column("test_command", JSONB, nullable=False),
+    Column("timeout_s", BigInteger, nullable=False),
+    Column("queue_window", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
+bead = Table(
+    "bead",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("context", JSONB, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    _moment("closed_at"),
+    Column("resolution", Text),
+    Column("reason", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("forgiven", BigInteger, nullable=False),
+    Column("dispatched_epoch", BigInteger, nullable=False),
+    Column("commits", JSONB, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("traceparent", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("bead_id", Text, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("agent_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("claimed_at", DateTime(timezone=True), nullable=False),
+    Column("lease_until", DateTime(timezone=True), nullable=False),
+    _moment("finished_at"),
+    Column("failure_class", Text),
+    Column("reason", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("steps", JSONB, nullable=False),
+    Column("commits", JSONB, nullable=False),
+    Column("artifacts", JSONB, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("bead_id", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("traceparent", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("available_at", DateTime(timezone=True), nullable=False),
+    Column("leased_by", Text),
+    _moment("leased_until"),
+    Column("tries", BigInteger, nullable=False),
+    Column("last_error", Text, nullable=False),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("bead_id", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("traceparent", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("bead_id", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("deaths", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
+query_audit = Table(
+    "query_audit",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("sql", Text, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    Column("duration_s", Double, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
