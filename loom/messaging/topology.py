@@ -27,6 +27,9 @@ UNROUTED_QUEUE = "loom.unrouted"
 
 DELIVERY_LIMIT = 20
 """Deliveries of one message before the broker dead-letters it: no layer may loop for ever."""
+NO_DELIVERY_LIMIT = 2**31 - 1
+"""As good as none, on every version: 4.x sets 20 where none is given, and drops what has no dead
+letter; -1 means none there, and on 3.10 that the first return drops the message."""
 MAX_TASK_BYTES = 512 * 1024
 MAX_RESULT_BYTES = 1024 * 1024
 
@@ -57,17 +60,27 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A durable quorum queue with its bindings. dead_letter_key: its address at DEAD, if any."""
+    """A durable quorum queue with its bindings. dead_letter_key: its address at DEAD, if any.
+
+    A queue without one keeps its messages however often they are delivered.
+    """
 
     name: str
     bindings: tuple[Binding, ...]
     dead_letter_key: str = ""
-    delivery_limit: int = DELIVERY_LIMIT
+
+    @property
+    def delivery_limit(self) -> int:
+        """How often a message may be returned before the broker dead-letters it."""
+        return DELIVERY_LIMIT if self.dead_letter_key else NO_DELIVERY_LIMIT
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments it is declared with."""
-        arguments: dict[str, Any] = {"x-queue-type": "quorum"}
+        arguments: dict[str, Any] = {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": self.delivery_limit,
+        }
         if self.dead_letter_key:
             # At-least-once dead-lettering needs reject-publish: a rejected message waits in its
             # queue until every dead-letter target has confirmed it.
@@ -76,7 +89,6 @@ class Queue:
                 "x-dead-letter-routing-key": self.dead_letter_key,
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",
-                "x-delivery-limit": self.delivery_limit,
             }
         return arguments
 
@@ -172,12 +184,20 @@ def permission_of(service: str) -> Permission:
         # Declares the topology: a dead-letter or alternate exchange needs read on what points to
         # it, and a binding needs read on its exchange.
         "dispatcher": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\..*$"),
-        "ingester": Permission(r"^loom\..*$", r"^loom\..*$", r"^loom\..*$"),
+        "ingester": Permission(
+            _only(_CORE_NAMES), _only(_CORE_NAMES - {TASKS}), _only(_CORE_NAMES)
+        ),
         "flower": Permission(_WATCHER, _WATCHER, _WATCHER),
         "operator": Permission(".*", ".*", ".*"),
     }[service]
 
 
+def _only(names: set[str]) -> str:
+    return f"^({'|'.join(re.escape(name) for name in sorted(names))})$"
+
+
+_CORE_NAMES = {exchange.name for exchange in CORE.exchanges} | {queue.name for queue in CORE.queues}
+"""What every Loom has, and so nothing of a project: neither its tasks nor its dead letters."""
 _WATCHER = r"^(celeryev(\..*)?|celery\.pidbox|(.*\.)?reply\.celery\.pidbox)$"
 """Celery's events, its broadcast to agents, and the queues of their replies."""
 

@@ -15,16 +15,20 @@ def name_of(project_id: str) -> str:
     return f"{services.AGENT_PREFIX}{project_id}"
 
 
-def equip(plan: render.Plan, broker: Management, project_id: str) -> None:
-    """Give the project's agent its secrets, its broker user, its settings and its folders.
+def admit(plan: render.Plan, broker: Management, project_id: str) -> None:
+    """Make the agent's broker user; raises Unavailable when the broker does not answer."""
+    name = name_of(project_id)
+    password = plan.home.secret(credentials.broker(name))
+    broker.put_user(name, password, permission_of_agent(project_id))
 
-    Doing it again changes nothing. Raises Unavailable when the broker does not answer.
+
+def equip(plan: render.Plan, project_id: str) -> None:
+    """Give the project's agent its secrets, its settings and its folders.
+
+    Doing it again changes nothing.
     """
     name, who = name_of(project_id), plan.accounts
     credentials.ensure(plan.home, who, credentials.broker(name), credentials.ledger(name))
-    broker.put_user(
-        name, plan.home.secret(credentials.broker(name)), permission_of_agent(project_id)
-    )
     render.write_tokens(plan)
     folder = plan.home.workspaces / project_id
     for place in (folder, folder / "home", folder / "work"):

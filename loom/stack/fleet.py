@@ -13,9 +13,10 @@ from pathlib import Path
 
 from loom.errors import LoomError
 from loom.settings import ServiceSettings, load
-from loom.stack import accounts, agent, binaries, render, roster
+from loom.stack import accounts, agent, render, roster
 from loom.stack.home import Home, StackSettings
 from loom.stack.management import Management
+from loom.stack.ports import Ports
 from loom.stack.supervisor import Supervisor
 from loom.telemetry import logs
 from loom.telemetry.process import Stopped, start, wait_for
@@ -28,10 +29,11 @@ log = logs.get(__name__)
 class Fleet:
     """The agents of one stack."""
 
-    def __init__(self, plan: render.Plan) -> None:
+    def __init__(self, plan: render.Plan, ports: Ports) -> None:
         self._plan = plan
-        self._broker = Management(plan.home, plan.ports)
-        self._supervisor = Supervisor(plan.home, plan.ports)
+        self._ports = ports
+        self._broker = Management(plan.home, ports)
+        self._supervisor = Supervisor(plan.home, ports)
         self._served: set[str] = set()
 
     def look(self) -> list[str]:
@@ -40,10 +42,11 @@ class Fleet:
         Raises Unavailable when a part that is needed does not answer: look again.
         """
         fresh = []
-        for project_id in roster.project_ids(self._plan.home, self._plan.ports):
+        for project_id in roster.project_ids(self._plan.home, self._ports):
             if project_id in self._served:
                 continue
-            agent.equip(self._plan, self._broker, project_id)
+            agent.equip(self._plan, project_id)
+            agent.admit(self._plan, self._broker, project_id)
             agent.enlist(self._plan, project_id)
             self._supervisor.take_over(agent.name_of(project_id))
             self._served.add(project_id)
@@ -58,8 +61,8 @@ def main() -> int:
         home = Home(Path(os.environ["LOOM_HOME"]))
         settings = load(StackSettings)
         who = accounts.of_this_process(settings.service_user, settings.agent_user)
-        plan = render.Plan(home, home.ports(), who, binaries.find(), settings)
-        tend(Fleet(plan), stopping)
+        plan = render.Plan(home, home.ports(), who, settings)
+        tend(Fleet(plan, home.ports()), stopping)
     except Stopped:
         return 0
     except LoomError as error:

@@ -6,23 +6,24 @@ import sys
 
 from loom.stack import credentials, rabbitmq
 from loom.stack.home import Home
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import Addresses
 
 USER = "loom"
 
 
-def config(home: Home, ports: Ports) -> str:
+def config(home: Home, addresses: Addresses) -> str:
     """The text of Flower's configuration: a file, so that no process list shows a password.
 
     Without broker_api Flower asks RabbitMQ at its usual port, which may be another's.
     """
+    own, management = addresses.address("flower"), addresses.address("management")
     password = home.secret(credentials.FLOWER)
     broker = home.secret(credentials.broker("flower"))
     return f"""\
-address = {HOST!r}
-port = {ports.of("flower")}
+address = {own.bind!r}
+port = {own.port}
 basic_auth = [{f"{USER}:{password}"!r}]
-broker_api = "http://flower:{broker}@{HOST}:{ports.of("management")}/api/{rabbitmq.VHOST}"
+broker_api = "http://flower:{broker}@{management}/api/{rabbitmq.VHOST}"
 enable_events = True
 max_tasks = 10000
 purge_offline_workers = 300

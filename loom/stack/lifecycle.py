@@ -54,7 +54,7 @@ class Stack:
         state as it changes. Raises Conflict if a port is taken, DeadlineExceeded naming what is
         not healthy in time, Unavailable if something is missing here.
         """
-        plan = self.plan()
+        plan, programs_here = self.plan(), binaries.find()
         was_running = bool(self.supervisor.pid)
         if was_running and self.home.ports() != self.ports:
             raise Conflict(
@@ -68,7 +68,11 @@ class Stack:
         render.lay_out(plan)
         self.home.remember(self.ports)
         render.write_all(plan)
-        programs = [p for p in services.programs(plan) if not only or p.name in only]
+        programs = [
+            p
+            for p in services.programs(plan, programs_here, self.ports)
+            if not only or p.name in only
+        ]
         plan.accounts.write(
             self.home.supervisor_config,
             supervisord.config(
@@ -89,7 +93,7 @@ class Stack:
         names = [program.name for program in programs]
         self._await({"postgres"} & set(names), deadline, show)
         if "postgres" in names:
-            postgres.make_roles(plan.binaries, self.ports, plan.role_passwords())
+            postgres.make_roles(programs_here, self.ports, plan.role_passwords())
         if not only or "database" in only:
             self.migrate()
         return Started(was_running, tuple(changed), tuple(self._await(names, deadline, show)))
@@ -120,7 +124,7 @@ class Stack:
     def plan(self) -> render.Plan:
         """What decides how this stack looks."""
         who = accounts.of_this_process(self._settings.service_user, self._settings.agent_user)
-        return render.Plan(self.home, self.ports, who, binaries.find(), self._settings)
+        return render.Plan(self.home, self.ports, who, self._settings)
 
     def migrate(self) -> None:
         """Bring the schema to its head; raises Unavailable with the migration's words."""

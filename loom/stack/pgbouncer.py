@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from loom.stack.binaries import Binaries
 from loom.stack.credentials import POOLER_ADMIN
 from loom.stack.home import Home
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import Addresses
 
 
-def config(home: Home, ports: Ports) -> str:
+def config(home: Home, addresses: Addresses) -> str:
     """The text of pgbouncer.ini."""
+    server, own = addresses.address("postgres"), addresses.address("pgbouncer")
     return f"""\
 [databases]
-* = host={HOST} port={ports.of("postgres")}
+* = host={server.host} port={server.port}
 
 [pgbouncer]
-listen_addr = {HOST}
-listen_port = {ports.of("pgbouncer")}
+listen_addr = {own.bind}
+listen_port = {own.port}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {home.etc / "pgbouncer-users.txt"}

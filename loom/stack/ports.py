@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from loom.errors import Invalid
 
@@ -29,6 +30,26 @@ SPAN = max(OFFSETS.values()) + 1
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where something is: clients call host and port, and it listens on `bind`."""
+
+    host: str
+    port: int
+    bind: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Addresses(Protocol):
+    """Where everything is that the table of ports names."""
+
+    def address(self, name: str) -> Address:
+        """The address of one; KeyError if the table has no such row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """The ports of the stack whose control plane listens on `base`."""
 
@@ -45,6 +66,10 @@ class Ports:
     def of(self, name: str) -> int:
         """The port of what the table calls `name`; KeyError if it has no such row."""
         return self.base + OFFSETS[name]
+
+    def address(self, name: str) -> Address:
+        """Where it listens and is reached: on loopback."""
+        return Address(HOST, self.of(name), HOST)
 
     def all(self) -> dict[str, int]:
         """Every port by its name."""

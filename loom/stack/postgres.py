@@ -10,18 +10,19 @@ from pathlib import Path
 from loom.errors import Unavailable
 from loom.stack.binaries import Binaries
 from loom.stack.home import Home
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import HOST, Addresses, Ports
 
 DATABASE = "loom"
 SUPERUSER = "postgres"
 ROLES_SQL = Path(__file__).with_name("roles.sql")
 
 
-def config(home: Home, ports: Ports) -> str:
-    """The text of postgresql.conf: for a small machine, over TCP on loopback alone."""
+def config(home: Home, addresses: Addresses) -> str:
+    """The text of postgresql.conf: for a small machine, and over TCP alone."""
+    own = addresses.address("postgres")
     return f"""\
-listen_addresses = '{HOST}'
-port = {ports.of("postgres")}
+listen_addresses = '{own.bind}'
+port = {own.port}
 # A socket's path may have 107 bytes, which a state folder easily passes.
 unix_socket_directories = ''
 hba_file = '{home.etc / "pg_hba.conf"}'
@@ -67,10 +68,6 @@ def make_roles(
     passwords: of every role, the superuser's included. They pass by stdin and the environment,
     so that no process list shows them. Raises Unavailable with psql's words.
     """
-    variables = {"database": database} | {
-        f"{role}_password": password for role, password in passwords.items() if role != SUPERUSER
-    }
-    script = "".join(f"\\set {name} '{value}'\n" for name, value in variables.items())
     answer = subprocess.run(
         [
             str(binaries.postgres / "psql"),
@@ -83,7 +80,7 @@ def make_roles(
             "--dbname=postgres",
             "--output=/dev/null",
         ],
-        input=script + ROLES_SQL.read_text(),
+        input=roles_script(passwords, database),
         env={
             "PATH": os.environ.get("PATH", ""),
             "PGPASSWORD": passwords[SUPERUSER],
@@ -100,3 +97,12 @@ def make_roles(
             f"PostgreSQL at {HOST}:{ports.of('postgres')} did not make Loom's roles: "
             f"{answer.stderr.strip()[-2000:]}",
         )
+
+
+def roles_script(passwords: Mapping[str, str], database: str = DATABASE) -> str:
+    """What psql runs as the superuser to make the roles and the database."""
+    variables = {"database": database} | {
+        f"{role}_password": password for role, password in passwords.items() if role != SUPERUSER
+    }
+    assigned = "".join(f"\\set {name} '{value}'\n" for name, value in variables.items())
+    return assigned + ROLES_SQL.read_text()

@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from loom.messaging.topology import Permission, permission_of
+from loom.messaging.topology import Permission
 from loom.stack import credentials
 from loom.stack.binaries import Binaries
 from loom.stack.home import Home
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import HOST, Addresses, Ports
 
 VHOST = "loom"
 NODE = "loom@localhost"
@@ -33,15 +33,18 @@ TAGS: Mapping[str, tuple[str, ...]] = {
 """What a user may do in the management pages, where it may at all."""
 
 
-def config(home: Home, ports: Ports) -> str:
+def config(home: Home, addresses: Addresses) -> str:
     """The text of rabbitmq.conf."""
+    amqp, management, metrics = (
+        addresses.address(name) for name in ("amqp", "management", "broker-metrics")
+    )
     return f"""\
-listeners.tcp.local = {HOST}:{ports.of("amqp")}
-management.tcp.ip = {HOST}
-management.tcp.port = {ports.of("management")}
+listeners.tcp.local = {amqp.bind}:{amqp.port}
+management.tcp.ip = {management.bind}
+management.tcp.port = {management.port}
 management.rates_mode = basic
-prometheus.tcp.ip = {HOST}
-prometheus.tcp.port = {ports.of("broker-metrics")}
+prometheus.tcp.ip = {metrics.bind}
+prometheus.tcp.port = {metrics.port}
 
 # Users come with the definitions alone, so there is no default user at any time.
 load_definitions = {home.etc / "rabbitmq-definitions.json"}
@@ -65,8 +68,8 @@ def enabled_plugins() -> str:
     return f"[{','.join(PLUGINS)}].\n"
 
 
-def definitions(passwords: Mapping[str, str]) -> str:
-    """The vhost and Loom's own users with their permissions, as the broker imports them.
+def definitions(passwords: Mapping[str, str], permissions: Mapping[str, Permission]) -> str:
+    """The vhost and the users with their permissions, as the broker imports them.
 
     The import adds and updates; users that the fleet made for agents stay.
     """
@@ -83,7 +86,7 @@ def definitions(passwords: Mapping[str, str]) -> str:
             for user, password in passwords.items()
         ],
         "permissions": [
-            {"user": user, "vhost": VHOST, **as_json(permission_of(user))} for user in passwords
+            {"user": user, "vhost": VHOST, **as_json(permissions[user])} for user in passwords
         ],
     }
     return json.dumps(document, indent=1) + "\n"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loom.messaging.topology import Permission, permission_of
 from loom.stack import credentials, flower, pgbouncer, postgres, rabbitmq
 from loom.stack.accounts import Account, Accounts
-from loom.stack.binaries import Binaries
 from loom.stack.home import Home, StackSettings, as_settings_file
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import Addresses
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds loom/, workers/ and celeryconfig.py."""
@@ -22,9 +22,8 @@ class Plan:
     """All that decides what a stack looks like."""
 
     home: Home
-    ports: Ports
+    addresses: Addresses
     accounts: Accounts
-    binaries: Binaries
     settings: StackSettings
 
     def passwords(self, name: Callable[[str], str], *users: str) -> dict[str, str]:
@@ -56,16 +55,18 @@ def lay_out(plan: Plan) -> None:
     credentials.ensure(home, who, *credentials.every_name())
 
 
-def write_all(plan: Plan) -> None:
-    """Render every file that some process reads."""
-    home, ports, who = plan.home, plan.ports, plan.accounts
+def write_all(plan: Plan, more_users: Mapping[str, Permission] | None = None) -> None:
+    """Render every file that some process reads. more_users: broker users beside Loom's own."""
+    home, where, who = plan.home, plan.addresses, plan.accounts
     etc = home.etc
 
-    who.write(etc / "rabbitmq.conf", rabbitmq.config(home, ports), who.rabbitmq)
+    users = {user: permission_of(user) for user in credentials.BROKER_USERS}
+    users |= more_users or {}
+    who.write(etc / "rabbitmq.conf", rabbitmq.config(home, where), who.rabbitmq)
     who.write(etc / "rabbitmq-plugins", rabbitmq.enabled_plugins(), who.rabbitmq)
     who.write(
         etc / "rabbitmq-definitions.json",
-        rabbitmq.definitions(plan.passwords(credentials.broker, *credentials.BROKER_USERS)),
+        rabbitmq.definitions(plan.passwords(credentials.broker, *users), users),
         who.rabbitmq,
     )
     cookie = home.rabbitmq / ".erlang.cookie"
@@ -74,13 +75,13 @@ def write_all(plan: Plan) -> None:
     roles = plan.role_passwords()
     pooled = {role: roles[role] for role in ("loom_service", "loom_reader")}
     pooled[credentials.POOLER_ADMIN] = home.secret(credentials.postgres(credentials.POOLER_ADMIN))
-    who.write(etc / "postgresql.conf", postgres.config(home, ports), who.postgres)
+    who.write(etc / "postgresql.conf", postgres.config(home, where), who.postgres)
     who.write(etc / "pg_hba.conf", postgres.access(), who.postgres)
     who.write(etc / "postgres-superuser", roles["postgres"] + "\n", who.postgres)
-    who.write(etc / "pgbouncer.ini", pgbouncer.config(home, ports), who.postgres)
+    who.write(etc / "pgbouncer.ini", pgbouncer.config(home, where), who.postgres)
     who.write(etc / "pgbouncer-users.txt", pgbouncer.users(pooled), who.postgres)
 
-    who.write(etc / "flower.py", flower.config(home, ports), who.service)
+    who.write(etc / "flower.py", flower.config(home, where), who.service)
     write_tokens(plan)
     for service, values in service_settings(plan).items():
         owner = _owner(plan, service)
@@ -98,8 +99,14 @@ def write_tokens(plan: Plan) -> None:
 
 def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
     """The settings file of each service of Loom's own, as variables."""
-    home, ports = plan.home, plan.ports
+    home, where = plan.home, plan.addresses
+    server, pooler = where.address("postgres"), where.address("pgbouncer")
     roles = plan.role_passwords()
+
+    def listen(name: str) -> str:
+        address = where.address(name)
+        return f"{address.bind}:{address.port}"
+
     common: dict[str, str | int] = {
         "LOOM_LOG_LEVEL": plan.settings.log_level,
         "LOOM_OTLP_ENDPOINT": plan.settings.otlp_endpoint,
@@ -107,19 +114,19 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
     return {
         "migrate": common
         | {
-            "LOOM_MIGRATE_HOST": HOST,
-            "LOOM_MIGRATE_PORT": ports.of("postgres"),
+            "LOOM_MIGRATE_HOST": server.host,
+            "LOOM_MIGRATE_PORT": server.port,
             "LOOM_MIGRATE_NAME": postgres.DATABASE,
             "LOOM_MIGRATE_USER": "loom_owner",
             "LOOM_MIGRATE_PASSWORD": roles["loom_owner"],
         },
         "database": common
         | {
-            "LOOM_DATABASE_LISTEN": f"{HOST}:{ports.of('database')}",
-            "LOOM_DATABASE_HOST": HOST,
-            "LOOM_DATABASE_PORT": ports.of("pgbouncer"),
-            "LOOM_DATABASE_DIRECT_HOST": HOST,
-            "LOOM_DATABASE_DIRECT_PORT": ports.of("postgres"),
+            "LOOM_DATABASE_LISTEN": listen("database"),
+            "LOOM_DATABASE_HOST": pooler.host,
+            "LOOM_DATABASE_PORT": pooler.port,
+            "LOOM_DATABASE_DIRECT_HOST": server.host,
+            "LOOM_DATABASE_DIRECT_PORT": server.port,
             "LOOM_DATABASE_NAME": postgres.DATABASE,
             "LOOM_DATABASE_USER": "loom_service",
             "LOOM_DATABASE_PASSWORD": roles["loom_service"],
@@ -130,7 +137,7 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
         "control": common
         | ledger_settings(plan, "control")
         | {
-            "LOOM_CONTROL_LISTEN": f"{HOST}:{ports.of('control')}",
+            "LOOM_CONTROL_LISTEN": listen("control"),
             "LOOM_CONTROL_TOKEN_SHA256": credentials.sha256(home.secret(credentials.API_TOKEN)),
         },
         "dispatcher": common
@@ -151,16 +158,17 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
 def ledger_settings(plan: Plan, caller: str) -> dict[str, str | int]:
     """How this caller reaches the database service."""
     return {
-        "LOOM_LEDGER_TARGET": f"{HOST}:{plan.ports.of('database')}",
+        "LOOM_LEDGER_TARGET": str(plan.addresses.address("database")),
         "LOOM_LEDGER_TOKEN": plan.home.secret(credentials.ledger(caller)),
     }
 
 
 def broker_settings(plan: Plan, user: str) -> dict[str, str | int]:
     """How this user reaches the broker."""
+    broker = plan.addresses.address("amqp")
     return {
-        "LOOM_BROKER_HOST": HOST,
-        "LOOM_BROKER_PORT": plan.ports.of("amqp"),
+        "LOOM_BROKER_HOST": broker.host,
+        "LOOM_BROKER_PORT": broker.port,
         "LOOM_BROKER_VHOST": rabbitmq.VHOST,
         "LOOM_BROKER_USERNAME": user,
         "LOOM_BROKER_PASSWORD": plan.home.secret(credentials.broker(user)),

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 from loom.stack import flower, pgbouncer, rabbitmq
+from loom.stack.binaries import Binaries
+from loom.stack.ports import Ports
 from loom.stack.program import Program
 from loom.stack.render import Plan, code_digest, digest_of
 
@@ -18,21 +20,21 @@ LOOM = ("database", "control", "dispatcher", "ingester", "engine", "fleet", "flo
 AGENT_PREFIX = "agent-"
 
 
-def programs(plan: Plan) -> list[Program]:
+def programs(plan: Plan, binaries: Binaries, ports: Ports) -> list[Program]:
     """Every process of the stack, but the agents, which the fleet adds."""
-    return [*infrastructure(plan), *loom_services(plan)]
+    return [*infrastructure(plan, binaries, ports), *loom_services(plan)]
 
 
-def infrastructure(plan: Plan) -> list[Program]:
+def infrastructure(plan: Plan, binaries: Binaries, ports: Ports) -> list[Program]:
     """RabbitMQ, PostgreSQL and PgBouncer."""
-    home, ports, who = plan.home, plan.ports, plan.accounts
+    home, who = plan.home, plan.accounts
     etc = home.etc
     broker = rabbitmq.environment(home, ports)
     return [
-        Program("epmd", rabbitmq.epmd_command(plan.binaries, ports), who.rabbitmq, stop_wait_s=5),
+        Program("epmd", rabbitmq.epmd_command(binaries, ports), who.rabbitmq, stop_wait_s=5),
         Program(
             "rabbitmq",
-            rabbitmq.server_command(plan.binaries),
+            rabbitmq.server_command(binaries),
             who.rabbitmq,
             broker,
             stop_wait_s=40,
@@ -51,7 +53,7 @@ def infrastructure(plan: Plan) -> list[Program]:
         ),
         Program(
             "pgbouncer",
-            pgbouncer.server_command(plan.binaries, home),
+            pgbouncer.server_command(binaries, home),
             who.postgres,
             stop_signal="INT",
             stop_wait_s=5,

@@ -15,7 +15,7 @@ import httpx
 from loom.errors import Conflict
 from loom.settings import BrokerSettings, LedgerSettings
 from loom.settings.ledger import MigrationSettings
-from loom.stack import credentials, holder, postgres, rabbitmq, services
+from loom.stack import binaries, credentials, holder, postgres, rabbitmq, services
 from loom.stack.home import Home
 from loom.stack.lifecycle import Stack
 from loom.stack.ports import HOST, SPAN, Ports
@@ -104,7 +104,7 @@ class Infrastructure:
     def make_database(self, name: str) -> LedgerSettings:
         """Make an empty database of that name with Loom's roles, for one test's own use."""
         plan = self.stack.plan()
-        postgres.make_roles(plan.binaries, self.ports, plan.role_passwords(), database=name)
+        postgres.make_roles(binaries.find(), self.ports, plan.role_passwords(), database=name)
         return self.database_named(name)
 
     def make_vhost(self, name: str) -> BrokerSettings:

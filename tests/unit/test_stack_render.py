@@ -113,10 +113,11 @@ def test_a_broker_password_is_kept_as_rabbitmq_checks_it() -> None:
 
 def test_definitions_hold_every_user_with_its_permission_and_no_password() -> None:
     passwords = {user: f"password-of-{user}" for user in credentials.BROKER_USERS}
-    text = rabbitmq.definitions(passwords)
+    permissions = {user: permission_of(user) for user in passwords}
+    text = rabbitmq.definitions(passwords, permissions)
     document = json.loads(text)
     assert "password-of" not in text
-    assert text == rabbitmq.definitions(passwords), "rendering twice restarts nothing"
+    assert text == rabbitmq.definitions(passwords, permissions), "rendering twice restarts nothing"
     assert {user["name"] for user in document["users"]} == set(credentials.BROKER_USERS)
     assert "guest" not in text
     for permission in document["permissions"]:
