@@ -10,8 +10,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
+from loom.cli import output
+from loom.cli.output import as_json_option
 from loom.errors import LoomError
 from loom.settings import load
 from loom.stack import credentials, flower, logbook, services
@@ -31,7 +34,6 @@ MARKS = {
     "warn": "yellow",
     "fail": "red",
 }
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def status(context: click.Context, check: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_document(seen)))
     else:
-        Console(highlight=False).print(_table(seen))
+        output.console().print(_table(seen))
     if check and any(service.state != "running" for service in seen):
         context.exit(1)
 
@@ -174,13 +176,13 @@ def doctor(context: click.Context, as_json: bool) -> None:
         document = {"ok": not failed, "findings": [finding.as_json() for finding in findings]}
         click.echo(json.dumps(document))
     else:
-        console = Console(highlight=False)
+        console = output.console()
         for finding in findings:
             mark = f"[{MARKS[finding.verdict]}]{finding.verdict:4}[/]"
             console.print(f"{mark} {finding.what}: ", end="")
-            console.print(finding.detail, markup=False)
+            console.print(finding.detail, markup=False, soft_wrap=True)
             if finding.verdict != OK:
-                console.print(f"     do: {finding.cure}", markup=False)
+                console.print(f"     do: {finding.cure}", markup=False, soft_wrap=True)
     context.exit(1 if failed else 0)
 
 
@@ -244,7 +246,7 @@ def _table(seen: list[Service]) -> Table:
             f"[{MARKS[service.state]}]{service.state}[/]",
             str(service.pid or ""),
             service.url,
-            service.waiting_for,
+            escape(service.waiting_for),
         )
     return table
 
@@ -257,18 +259,12 @@ def _say_where(console: Console, stack: Stack) -> None:
     places, home = urls(stack.ports), stack.home
     rows = (
         ("API", places["control"], "Authorization: Bearer $(loom token show)"),
-        ("Flower", places["flower"], f"{flower.USER} / {home.secret(credentials.FLOWER)}"),
-        (
-            "RabbitMQ",
-            places["rabbitmq"],
-            f"operator / {home.secret(credentials.broker('operator'))}",
-        ),
+        ("Flower", places["flower"], f"{flower.USER} {home.secret(credentials.FLOWER)}"),
+        ("RabbitMQ", places["rabbitmq"], f"operator {home.secret(credentials.broker('operator'))}"),
     )
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for row in rows:
-        table.add_row(*row)
-    console.print(f"Loom is up; its state is in {home.path}", soft_wrap=True)
-    console.print(table)
+    lines = [f"Loom is up; its state is in {home.path}"]
+    lines += [f"{name:9} {url}  {login}" for name, url, login in rows]
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 def _as_text(line: logbook.Line, as_json: bool) -> str:

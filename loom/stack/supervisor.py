@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from loom.stack.ports import HOST, Ports
 from loom.stack.program import Program, render
 
 USER = "loom"
+START_S = 15.0
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED = 10, 60, 70, 90
 """Faults of the RPC interface that repeating a request meets (supervisor/xmlrpc.py)."""
 
@@ -131,6 +133,14 @@ class Supervisor:
             raise Unavailable(
                 f"supervisord did not start: {(answer.stderr + answer.stdout).strip()[-2000:]}"
             )
+        # The parent ends when it has forked, which is before the daemon has written its pid.
+        deadline = time.monotonic() + START_S
+        while not self.pid:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"supervisord did not start; its log is {self._home.log('supervisord')}"
+                )
+            time.sleep(0.02)
 
     def processes(self) -> list[Process]:
         """Every program it has."""
