@@ -1,0 +1,64 @@
+"""The control plane's app over a ledger in memory, and the calls that tests make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from memory_ledger import MemoryLedger
+from werkzeug.test import TestResponse
+
+from loom.control.app import create_app
+from loom.rpc.callers import digest
+from loom.settings import ControlSettings
+
+TOKEN = "a token"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+PROJECT = {"id": "shop", "repository": "/srv/git/shop.git", "test_command": ["true"]}
+
+
+def make_app(ledger: Any, **more: Any) -> Flask:
+    """The app with the token above."""
+    return create_app(ledger, ControlSettings(token_sha256=digest(TOKEN), **more))
+
+
+@dataclass
+class Api:
+    """Authorised calls."""
+
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+
+    def __post_init__(self) -> None:
+        self.app = make_app(self.ledger)
+        self.client: FlaskClient = self.app.test_client()
+
+    def get(self, path: str, **headers: str) -> TestResponse:
+        return self.client.get(path, headers=BEARER | headers)
+
+    def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> TestResponse:
+        return self.client.post(path, json=body, headers=BEARER | (headers or {}))
+
+    def post_raw(
+        self, path: str, body: bytes, content_type: str = "application/json", **more: Any
+    ) -> TestResponse:
+        return self.client.post(path, data=body, content_type=content_type, headers=BEARER, **more)
+
+    def file(self, **bead: Any) -> dict[str, Any]:
+        answer = self.post("/api/v1/projects/shop/beads", {"title": "Do it", **bead})
+        assert answer.status_code == 202, answer.text
+        return dict(answer.get_json())
+
+
+def problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """The problem document of the answer, with what every one of them has."""
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    document = dict(answer.get_json())
+    assert (document["status"], document["code"]) == (status, code), document
+    assert document["type"] == f"urn:loom:problem:{code}"
+    assert document["title"]
+    assert document["detail"]
+    assert document["instance"] == answer.request.path
+    assert document["correlation_id"] == answer.headers["X-Correlation-Id"]
+    return document
