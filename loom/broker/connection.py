@@ -171,6 +171,11 @@ class Link:
         return self._ended
 
     @property
+    def usable(self) -> bool:
+        """It is open, and not about to end."""
+        return not self._ended and not self._why
+
+    @property
     def why(self) -> str:
         """What ended it."""
         return self._why

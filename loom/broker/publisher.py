@@ -42,7 +42,7 @@ class Publisher:
         if not envelopes:
             return []
         with self._lock:
-            if self._session is None or self._session.link.ended:
+            if self._session is None or not self._session.link.usable:
                 session = _Session(self._settings, self._service)
                 session.link.open()
                 self._session = session
@@ -89,7 +89,7 @@ class _Session:
         if not batch.wait(timeout_s):
             self.spent = f"not every confirm came in {timeout_s:g} s"
             batch.give_up(self.spent)
-        elif self.link.ended:
+        elif not self.link.usable:
             self.spent = self._lost()
         elif batch.was_returned:
             self.spent = "a message was returned"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ QUEUE = "x-loom-queue"
 MAX_KEPT_BYTES = 64 * 1024
 """How much of a dead letter's body the ledger keeps; the broker's copy is whole."""
 
+_ROUTING = ("CC", "BCC")
+"""Headers by which RabbitMQ sends a message to more queues (rabbitmq.com/docs/sender-selected)."""
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -74,7 +77,7 @@ def to_envelope(delivery: Delivery, reason: str, detail: str, message_id: str) -
         message_id=delivery.message_id or message_id,
         correlation_id=delivery.correlation_id,
         headers={
-            **delivery.headers,
+            **{key: value for key, value in delivery.headers.items() if key not in _ROUTING},
             REASON: reason,
             DETAIL: detail[:1000],
             QUEUE: delivery.queue,
@@ -101,14 +104,14 @@ def read(delivery: Delivery) -> DeadLetter:
     return DeadLetter(
         # A foreign message may have no id: the same bytes from the same queue get the same one,
         # so that a redelivery is recorded once.
-        message_id=delivery.message_id or _digest(queue.encode(), delivery.body),
-        queue=queue or delivery.routing_key,
+        message_id=_text(delivery.message_id) or _digest(queue.encode(), delivery.body),
+        queue=queue or _text(delivery.routing_key),
         project_id=project_id,
         bead_id=bead_id if BEAD_ID.fullmatch(bead_id) else "",
-        epoch=epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else 0,
+        epoch=int(epoch) if type(epoch) is not bool and isinstance(epoch, int) and epoch > 0 else 0,
         reason=reason or "unknown",
         detail=detail,
-        correlation_id=delivery.correlation_id,
+        correlation_id=_text(delivery.correlation_id),
         headers=json.dumps(_plain(headers), sort_keys=True),
         deaths=json.dumps(_plain(deaths or [])),
         body=delivery.body[:MAX_KEPT_BYTES],
@@ -117,7 +120,12 @@ def read(delivery: Delivery) -> DeadLetter:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return _storable(value) if isinstance(value, str) else ""
+
+
+def _storable(text: str) -> str:
+    """The text without what PostgreSQL and protobuf cannot hold: NUL, and half surrogate pairs."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _digest(*parts: bytes) -> str:
@@ -127,11 +135,13 @@ def _digest(*parts: bytes) -> str:
 def _plain(value: object) -> Any:
     """A broker header value as JSON can hold it."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items() if k != "x-death"}
+        return {_storable(str(k)): _plain(v) for k, v in value.items() if k != "x-death"}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, bool | int):
         return value
-    return str(value)
+    return _storable(str(value))

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from loom.domain.evidence import Commit, FailureClass, Outcome, Step
 from loom.domain.identity import check_bead_id, check_project_id
 from loom.errors import Invalid, UnreadableMessage
-from loom.messaging.envelope import VERSION, Envelope, check_version, read_json, why_invalid
+from loom.messaging.envelope import VERSION, Envelope, check_version, read_json, validate
 from loom.messaging.topology import MAX_RESULT_BYTES, RESULTS, result_key
 
 TYPES = ("task.completed", "task.failed", "task.progress")
+
+
+MAX_EPOCH = 2**63 - 1
+
+
+def _without_nul(text: str) -> str:
+    """A command may write NUL, which no text of a database holds."""
+    return text.replace("\0", "\ufffd")
+
+
+def _name(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("NUL is not a character of a name")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+"""What a person reads."""
+Name = Annotated[str, AfterValidator(_name)]
+"""What a program compares."""
 
 
 class _Part(BaseModel):
@@ -25,44 +44,44 @@ class _Part(BaseModel):
 class CommitPart(_Part):
     """A pushed commit."""
 
-    sha: str
-    branch: str
+    sha: Name
+    branch: Name
 
 
 class StepPart(_Part):
     """The evidence of one step; duration_s in seconds."""
 
-    name: str
-    argv: list[str]
-    exit_code: int | None
-    duration_s: float
-    output_tail: str = ""
+    name: Name
+    argv: list[Text]
+    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None
+    duration_s: float = Field(ge=0, allow_inf_nan=False)
+    output_tail: Text = ""
 
 
 class ResultPart(_Part):
     """What came of the work."""
 
-    status: str
+    status: Name
     commits: list[CommitPart] = Field(default_factory=list)
-    output: str = ""
-    artifacts: list[str] = Field(default_factory=list)
+    output: Text = ""
+    artifacts: list[Name] = Field(default_factory=list)
 
 
 class ResultMessage(_Part):
     """What an agent reports of an attempt, under the epoch of its claim."""
 
     type: Literal["task.completed", "task.failed", "task.progress"]
-    message_id: str
+    message_id: Name = Field(min_length=1, max_length=128)
     project_id: str
     bead_id: str
-    agent_id: str
-    epoch: int = Field(ge=1)
+    agent_id: Name
+    epoch: int = Field(ge=1, le=MAX_EPOCH)
     result: ResultPart
     evidence: list[StepPart] = Field(default_factory=list)
     failure_class: Literal["work", "infra", "timeout"] | None = None
-    reason: str = ""
-    correlation_id: str
-    timestamp: datetime
+    reason: Text = ""
+    correlation_id: Name
+    timestamp: AwareDatetime
 
     def outcome(self) -> Outcome:
         """The report as the domain's value."""
@@ -148,12 +167,10 @@ def read(headers: Mapping[str, Any], body: bytes) -> ResultMessage:
     kind = payload.get("type") if isinstance(payload, dict) else None
     if isinstance(kind, str) and kind not in TYPES:
         raise UnreadableMessage(f"no ingester knows the type {kind[:80]!r}", reason="unknown_type")
+    message = validate(ResultMessage, payload)
     try:
-        message = ResultMessage.model_validate_json(json.dumps(payload))
         check_project_id(message.project_id)
         check_bead_id(message.bead_id)
-    except ValidationError as error:
-        raise UnreadableMessage(why_invalid(error), reason="wrong_type") from error
     except Invalid as error:
         raise UnreadableMessage(error.detail, reason="wrong_type") from error
     return message
