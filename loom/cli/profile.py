@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+import httpx
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -28,14 +30,15 @@ class RemoteSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Where the API is, and the token for it."""
+    """Where the API is, and the token for it. transport: another way there than a socket."""
 
     url: str
     token: str
+    transport: httpx.BaseTransport | None = None
 
     def client(self) -> ControlClient:
         """A client; close it."""
-        return ControlClient(self.url, self.token)
+        return ControlClient(self.url, self.token, transport=self.transport)
 
 
 def local_home() -> Home:
@@ -59,7 +62,13 @@ def of_stack(home: Home) -> Profile:
 
 
 def current() -> Profile:
-    """The profile of this call. Raises as of_stack does, and Invalid for half a profile."""
+    """The profile of this call: the one it was given, else the environment's, else the stack's.
+
+    Raises as of_stack does, and Invalid for half a profile.
+    """
+    given = click.get_current_context().find_object(Profile)
+    if given is not None:
+        return given
     remote = load(RemoteSettings)
     token = remote.token.get_secret_value()
     if remote.url and not token:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 from unicodedata import category
@@ -25,7 +24,6 @@ from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.project import DEFAULT_QUEUE_WINDOW, DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, Project
 from loom.errors import Invalid
-from loom.messaging.topology import MAX_TASK_BYTES
 
 MAX_TITLE = 200
 MAX_DESCRIPTION = 20_000
@@ -35,9 +33,6 @@ MAX_WORD = 8_192
 MAX_QUEUE_WINDOW = 10_000
 MAX_PAGE = 500
 MAX_CURSOR = 500
-MAX_BEAD_BYTES = MAX_TASK_BYTES - 16 * 1024
-"""A bead's text as its task message carries it, where every character outside of ASCII is written
-as an escape. The rest of the message's limit is for its envelope."""
 
 
 def _rule(fault: Callable[[str], str]) -> AfterValidator:
@@ -186,21 +181,11 @@ def read_project(body: Any) -> Project:
 def read_beads(body: Any) -> tuple[NewBead, ...]:
     """The beads in a body: one object, or a list of them. Raises InvalidFields."""
     if not isinstance(body, list):
-        beads = [_validated(BeadIn, body).bead()]
-    else:
-        try:
-            beads = [bead.bead() for bead in _BEADS.validate_python(body)]
-        except ValidationError as error:
-            raise InvalidFields(_faults(error)) from error
-    places = [f"{index}." if isinstance(body, list) else "" for index in range(len(beads))]
-    faults = [
-        Fault(f"{place}context", f"the bead is {size} bytes as a message; {MAX_BEAD_BYTES} fit")
-        for place, bead in zip(places, beads, strict=True)
-        if (size := _travelling_size(bead)) > MAX_BEAD_BYTES
-    ]
-    if faults:
-        raise InvalidFields(faults)
-    return tuple(beads)
+        return (_validated(BeadIn, body).bead(),)
+    try:
+        return tuple(bead.bead() for bead in _BEADS.validate_python(body))
+    except ValidationError as error:
+        raise InvalidFields(_faults(error)) from error
 
 
 def read_query(kind: type[M], query: Mapping[str, list[str]]) -> M:
@@ -235,7 +220,3 @@ def _fault(error: ErrorDetails) -> Fault:
         "model_attributes_type": "has to be an object",
     }.get(error["type"], error["msg"])
     return Fault(".".join(str(part)[:80] for part in error["loc"]), message)
-
-
-def _travelling_size(bead: NewBead) -> int:
-    return len(json.dumps([bead.title, bead.description, dict(bead.context)]))

@@ -1,0 +1,270 @@
+"""`loom project` and `loom bead`, over the real API in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+from control_api import PROJECT, TOKEN, Api
+from structlog.testing import capture_logs
+
+from loom.cli import cli
+from loom.cli.profile import Profile
+from loom.domain.bead import Attempt, Bead
+from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.lifecycle import Resolution, State
+
+NOW = datetime.now(UTC)
+
+
+class Shell:
+    """The command line with a profile of its own."""
+
+    def __init__(self, api: Api, token: str = TOKEN) -> None:
+        self.api = api
+        self.profile = Profile("http://loom", token, httpx.WSGITransport(api.app))
+
+    def run(self, *words: str, input: bytes | None = None) -> Result:
+        # The API runs in this process, and its log would stand in the command's output.
+        with capture_logs():
+            return CliRunner().invoke(cli, words, obj=self.profile, input=input)
+
+    def document(self, *words: str) -> dict[str, object]:
+        result = self.run(*words, "--json")
+        assert result.exit_code == 0, result.output
+        return dict(json.loads(result.stdout))
+
+
+@pytest.fixture
+def shell() -> Shell:
+    """A shell over a Loom with one project."""
+    api = Api()
+    api.post("/api/v1/projects", PROJECT)
+    return Shell(api)
+
+
+def closed(bead: Bead, resolution: Resolution, commits: Sequence[Commit] = ()) -> Bead:
+    return replace(
+        bead, state=State.CLOSED, resolution=resolution, epoch=1, closed_at=NOW,
+        commits=tuple(commits),
+    )  # fmt: skip
+
+
+def test_a_project_is_added_and_shown(shell: Shell, tmp_path: Path) -> None:
+    added = shell.document(
+        "project", "add", "mine", str(tmp_path), "--test", "python3 -m unittest -q", "--branch", "b"
+    )
+
+    assert added["repository"] == str(tmp_path)
+    assert added["test_command"] == ["python3", "-m", "unittest", "-q"]
+    assert shell.document("project", "show", "mine") == added
+    assert [p["id"] for p in shell.document("project", "list")["projects"]] == ["mine", "shop"]
+    text = shell.run("project", "list").output
+    assert "python3 -m unittest -q" in text
+
+
+def test_a_folder_is_added_by_its_whole_path(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repo").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert shell.document("project", "add", "mine", "repo")["repository"] == str(tmp_path / "repo")
+
+
+def test_a_bead_is_filed_with_all_that_is_given(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mend.diff").write_bytes(b"--- a/x\r\n+++ b/x\r\n")
+
+    filed = shell.document(
+        "bead", "file", "shop", "--title", "Mend it", "--description", "At length", "--patch",
+        str(tmp_path / "mend.diff"), "--test", "make 'a b'", "--context", '{"hint": [1]}',
+        "--timeout", "9", "--priority", "0", "--id", "mine-1",
+    )  # fmt: skip
+
+    assert (filed["id"], filed["priority"], filed["description"]) == ("mine-1", 0, "At length")
+    assert filed["context"] == {
+        "hint": [1],
+        "patch": "--- a/x\r\n+++ b/x\r\n",
+        "test_command": ["make", "a b"],
+        "timeout_s": 9,
+    }
+
+
+def test_a_patch_can_come_from_standard_input(shell: Shell) -> None:
+    result = shell.run(
+        "bead", "file", "shop", "--title", "x", "--patch", "-", "--json", input=b"--- a\n"
+    )
+
+    assert json.loads(result.stdout)["context"] == {"patch": "--- a\n"}
+
+
+def test_beads_are_listed_and_filtered(shell: Shell) -> None:
+    for number in range(3):
+        shell.document("bead", "file", "shop", "--title", f"Bead [{number}]")
+
+    page = shell.document("bead", "list", "--project", "shop", "--limit", "2")
+    assert [bead["title"] for bead in page["beads"]] == ["Bead [2]", "Bead [1]"]
+    rest = shell.document("bead", "list", "--limit", "2", "--cursor", str(page["next_cursor"]))
+    assert [bead["title"] for bead in rest["beads"]] == ["Bead [0]"]
+    assert shell.document("bead", "list", "--state", "closed")["beads"] == []
+    assert "Bead [1]" in shell.run("bead", "list").output
+
+
+def test_a_bead_and_its_attempts_are_shown_with_their_proof(shell: Shell) -> None:
+    filed = shell.document("bead", "file", "shop", "--title", "Mend it")
+    ledger, bead_id = shell.api.ledger, str(filed["id"])
+    ledger.beads[bead_id] = closed(
+        ledger.beads[bead_id], Resolution.FAILED, [Commit("c" * 40, "agent/x")]
+    )
+    step = Step("test", ("make", "a b"), 2, 0.5, "first\nlast [words]\n")
+    ledger.attempts[bead_id] = (
+        Attempt(bead_id, 1, "agent-shop", "failed", NOW, NOW + timedelta(seconds=9), NOW,
+                FailureClass.WORK, "the test fails", (step,)),
+    )  # fmt: skip
+
+    shown = shell.run("bead", "show", bead_id).output
+    tried = shell.run("bead", "attempts", bead_id).output
+
+    assert "failed" in shown
+    assert f"{'c' * 40} on agent/x" in shown
+    assert "make 'a b'" in tried
+    assert "last [words]" in tried
+    attempt = shell.document("bead", "attempts", bead_id)["attempts"][0]
+    assert attempt["steps"][0]["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("resolution", "exit_code"), [(Resolution.SUCCEEDED, 0), (Resolution.FAILED, 1)]
+)
+def test_waiting_for_a_bead_ends_as_the_bead_ends(
+    shell: Shell, resolution: Resolution, exit_code: int
+) -> None:
+    bead_id = str(shell.document("bead", "file", "shop", "--title", "x")["id"])
+    ledger = shell.api.ledger
+    states = iter((State.OPEN, State.IN_PROGRESS))
+    get = ledger.get_bead
+
+    def moving(bead_id: str) -> Bead:
+        state = next(states, None)
+        if state is None:
+            return closed(get(bead_id), resolution)
+        return replace(get(bead_id), state=state)
+
+    ledger.get_bead = moving  # type: ignore[method-assign]
+    result = shell.run("bead", "show", bead_id, "--wait")
+
+    assert result.exit_code == exit_code
+    assert [line.split()[-1] for line in result.stderr.splitlines()] == [
+        "open",
+        "in_progress",
+        resolution.value,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("bead", "show", "none"), 1, "there is no bead none"),
+        (("bead", "attempts", "none"), 1, "there is no bead none"),
+        (("bead", "list", "--project", "none"), 1, "there is no project none"),
+        (("bead", "file", "none", "--title", "x"), 1, "there is no project none"),
+        (("bead", "file", "shop", "--title", ""), 1, "title: has to say something"),
+        (("bead", "file", "shop", "--title", "a\nb", "--id", "X"), 1, "id: 'X' is not a bead id"),
+        (("project", "add", "Bad", "/x"), 1, "not a project id"),
+        (("project", "add", "shop", "/x"), 1, "exists"),
+        (("bead", "file", "shop"), 2, "--title"),
+        (("bead", "file", "shop", "--title", "x", "--context", "{"), 2, "not JSON"),
+        (("bead", "file", "shop", "--title", "x", "--context", "[]"), 2, "not a JSON object"),
+        (("bead", "file", "shop", "--title", "x", "--test", "'"), 2, "quotation"),
+        (("bead", "file", "shop", "--title", "x", "--patch", "/none"), 2, "/none"),
+        (("bead", "file", "shop", "--title", "x", "--priority", "4"), 2, "priority"),
+        (("bead", "list", "--state", "done"), 2, "done"),
+        (("nothing",), 2, "No such command"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_words_with_an_exit_code(
+    shell: Shell, words: tuple[str, ...], code: int, said: str
+) -> None:
+    result = shell.run(*words)
+
+    assert (result.exit_code, said in result.stderr) == (code, True), result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_wrong_token_is_said_in_words(shell: Shell) -> None:
+    result = Shell(shell.api, token="wrong").run("bead", "list")
+
+    assert result.exit_code == 1
+    assert "loom token show" in result.stderr
+
+
+def test_a_loom_that_is_not_there_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    profile = Profile("http://loom", "x", httpx.MockTransport(refuse))
+    result = CliRunner().invoke(cli, ["bead", "list"], obj=profile)
+
+    assert result.exit_code == 1
+    assert "nothing answers at http://loom" in result.stderr
+
+
+def test_a_stranger_who_answers_is_not_taken_for_loom() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(500, text="<html>"))
+    result = CliRunner().invoke(cli, ["bead", "list"], obj=Profile("http://x", "t", transport))
+
+    assert result.exit_code == 1
+    assert "is this Loom's control plane" in result.stderr
+
+
+def test_the_help_needs_no_command_to_be_loaded() -> None:
+    result = CliRunner().invoke(cli, ["--help"])
+
+    assert result.exit_code == 0
+    for command in ("up", "down", "status", "logs", "doctor", "token", "project", "bead", "demo"):
+        assert f"\n  {command} " in result.output
+
+
+def test_without_a_stack_the_way_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOOM_HOME", str(tmp_path / "none"))
+    monkeypatch.delenv("LOOM_URL", raising=False)
+
+    result = CliRunner().invoke(cli, ["bead", "list"])
+
+    assert result.exit_code == 1
+    assert "Run `loom up`" in result.stderr
+
+
+def test_half_a_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("LOOM_TOKEN", raising=False)
+
+    result = CliRunner().invoke(cli, ["bead", "list"])
+
+    assert (result.exit_code, "LOOM_TOKEN" in result.stderr) == (1, True)
+
+
+def test_the_local_stack_is_found_from_a_folder_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, below = tmp_path / ".loom", tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    (home / "secrets").mkdir(parents=True)
+    (home / "stack.json").write_text('{"port_base": 25100}')
+    (home / "secrets" / "api-token").write_text("secret\n")
+    monkeypatch.chdir(below)
+    for name in ("LOOM_HOME", "LOOM_URL", "LOOM_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+    result = CliRunner().invoke(cli, ["bead", "list"])
+
+    assert "http://127.0.0.1:25100" in result.stderr
