@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from loom.settings.source import Settings
@@ -16,7 +17,15 @@ class AgentSettings(Settings):
 
     project: str
     workspace: Path
-    """The folder under which each attempt gets a workspace of its own."""
-    concurrency: int = 1
+    """The folder under which each attempt gets a workspace of its own; no other agent's."""
+    concurrency: int = Field(default=1, ge=1)
     name: str = ""
     """The agent's name in Celery, Flower and the ledger; `agent-<project>@<host>` if empty."""
+    path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    """The PATH of git and of every command."""
+    git_timeout_s: float = Field(default=300.0, gt=0)
+    """Wall-clock seconds for one run of git."""
+    claim_patience_s: float = Field(default=600.0, ge=0)
+    """Seconds a task waits for a ledger that is away, before it goes back to its queue."""
+    stop_after_s: float = Field(default=10.0, ge=0)
+    """Seconds that running beads get after SIGTERM, before they go back to their queue."""

@@ -27,6 +27,13 @@ def start(service: str, settings: ServiceSettings) -> threading.Event:
     """
     logs.configure(service, settings.instance, settings.log_level)
     traces.configure(service, settings.instance, settings.otlp_endpoint)
+    return stop_event()
+
+
+def stop_event() -> threading.Event:
+    """An event that SIGTERM or SIGINT sets; `start` calls it, and so does a process that forks,
+    whose traces are configured after the fork. Call it from the main thread.
+    """
     stopping = threading.Event()
 
     def stop(number: int, _frame: object) -> None:

@@ -1,0 +1,65 @@
+"""What a pool process has of its own, made after the fork: channels, connections, tracing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.celery import CeleryInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+
+from loom.broker.publisher import Publisher
+from loom.clients.database import DatabaseClient
+from loom.errors import Internal
+from loom.settings import AgentSettings, BrokerSettings, LedgerClientSettings, ServiceSettings
+from loom.telemetry import traces
+from workers.agent import Agent, Assignment
+
+FLUSH_MS = 2_000
+"""How long a pool process that ends may take to send its last spans."""
+
+
+class Child:
+    """Opened in each pool process; before the fork it is nothing but settings."""
+
+    def __init__(
+        self,
+        name: str,
+        home: Path,
+        *,
+        agent: AgentSettings,
+        service: ServiceSettings,
+        broker: BrokerSettings,
+        ledger: LedgerClientSettings,
+    ) -> None:
+        self._name, self._home = name, home
+        self._settings, self._service = agent, service
+        self._broker, self._ledger = broker, ledger
+        self._opened: tuple[Agent, DatabaseClient, Publisher] | None = None
+
+    def open(self, **_signal: Any) -> None:
+        """Connect what connects by itself when it is first used, and start to trace."""
+        service = f"agent-{self._settings.project}"
+        traces.configure(service, self._service.instance, self._service.otlp_endpoint)
+        CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+        client = DatabaseClient.from_settings(self._ledger)
+        publisher = Publisher(self._broker, service)
+        agent = Agent(self._settings, self._name, self._home, ledger=client, publisher=publisher)
+        self._opened = (agent, client, publisher)
+
+    def handle(self, assignment: Assignment) -> None:
+        """See an assignment through."""
+        if self._opened is None:
+            raise Internal("the pool process could not be set up; its log says why")
+        self._opened[0].handle(assignment)
+
+    def close(self, **_signal: Any) -> None:
+        """Send the last spans, and hang up."""
+        if self._opened is not None:
+            _agent, client, publisher = self._opened
+            publisher.close()
+            client.close()
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, TracerProvider):
+            provider.force_flush(FLUSH_MS)

@@ -1,0 +1,136 @@
+"""Celery's consumer behind the gate: what no agent can read is dead-lettered, with its reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from celery.worker.consumer import Consumer
+from kombu.message import Message
+
+from loom.broker.publisher import Publisher
+from loom.domain.identity import new_message_id
+from loom.errors import Unavailable, UnreadableMessage
+from loom.messaging import deadletter
+from loom.settings import BrokerSettings
+from loom.telemetry import logs
+from workers import gate
+
+CONFIRM_S = 3.0
+"""How long the worker's loop may wait for a connection, and for the confirm of a dead letter."""
+IDLE_S = 5.0
+"""How long the connection for dead letters is kept: a pool process forked later inherits it."""
+
+log = logs.get(__name__)
+_log_of_kombu = logging.getLogger(__name__)
+
+
+class BeadConsumer(Consumer):  # type: ignore[misc]
+    """Consumes a project's tasks."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+        """Celery's steps, without the exchanges and queues for tasks with an ETA.
+
+        DelayedDelivery would declare dozens of them as soon as it sees a quorum queue, and an
+        agent's user may declare none. Waiting is the ledger's business.
+        """
+
+        default_steps: ClassVar[list[str]] = [
+            step
+            for step in Consumer.Blueprint.default_steps
+            if not step.endswith(":DelayedDelivery")
+        ]
+
+    def __init__(self, *args: Any, project_id: str, broker: BrokerSettings, **options: Any) -> None:
+        """broker: how dead letters are published; the rest is Celery's."""
+        self._project_id = project_id
+        quick = broker.model_copy(update={"timeout_s": CONFIRM_S})
+        self._dead = Publisher(quick, f"agent-{project_id} (dead letters)")
+        self._closing: Any = None
+        super().__init__(*args, **options)
+
+    def create_task_handler(self, **options: Any) -> Callable[[Message], None]:
+        """What is called with every message of the task queue."""
+        hand_on = super().create_task_handler(**options)
+
+        def on_task_received(message: Message) -> None:
+            try:
+                task = gate.admit(message, self._project_id)
+            except UnreadableMessage as fault:
+                self._bury(message, fault.data["reason"], fault.detail)
+                return
+            if task.message.type == "task.cancelled":
+                # The ledger has closed the bead already; an attempt under way loses its lease.
+                log.info(
+                    "task_cancelled",
+                    bead_id=task.message.bead_id,
+                    correlation_id=task.message.correlation_id,
+                )
+                self._ack(message)
+                return
+            hand_on(message)
+
+        return on_task_received
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Kombu could not take the message in; Celery would acknowledge it."""
+        consumer = self.task_consumer
+        if consumer is None or message.channel is not consumer.channel:
+            log.warning("control_message_unreadable", why=str(exc))
+            return
+        self._bury(message, "wrong_type", f"the body cannot be taken in: {exc}")
+
+    def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:
+        """Celery refuses the message; it would reject it without a reason."""
+        self._bury(message, "malformed", f"Celery cannot take it: {exc}")
+
+    def shutdown(self) -> None:
+        """Stop for good."""
+        self._dead.close()
+        super().shutdown()
+
+    def _update_prefetch_count(self, index: int = 0) -> None:
+        """The pool has grown or shrunk by index processes (`celery control pool_grow`).
+
+        A prefetch limit counts for consumers that begin after it, so this begins again.
+        """
+        super()._update_prefetch_count(index)
+        if self.task_consumer is not None and self.qos.prev != self.qos.value:
+            self.qos.update()
+            self.task_consumer.cancel()
+            self.task_consumer.consume()
+
+    def _bury(self, message: Message, reason: str, detail: str) -> None:
+        """Dead-letter the message with its reason; it is acknowledged once that is confirmed.
+
+        Where it cannot be published, the queue's own dead-lettering takes it, without the reason.
+        """
+        delivery = gate.delivery(message, self._project_id)
+        letter = deadletter.to_envelope(delivery, reason, detail, new_message_id())
+        with logs.bound(correlation_id=delivery.correlation_id, message_id=letter.message_id):
+            try:
+                [published] = self._dead.publish([letter], CONFIRM_S)
+            except Unavailable as error:
+                confirmed, why = False, error.detail
+            else:
+                confirmed, why = published.confirmed, published.reason
+            self._close_when_idle()
+            if confirmed:
+                log.warning("message_dead_lettered", reason=reason, detail=detail)
+                self._ack(message)
+            else:
+                log.error("message_rejected", reason=reason, detail=detail, why=why)
+                message.reject_log_error(  # type: ignore[no-untyped-call]
+                    _log_of_kombu, self.connection_errors
+                )
+
+    def _ack(self, message: Message) -> None:
+        message.ack_log_error(  # type: ignore[no-untyped-call]
+            _log_of_kombu, self.connection_errors
+        )
+
+    def _close_when_idle(self) -> None:
+        if self._closing is not None:
+            self.timer.cancel(self._closing)
+        self._closing = self.timer.call_after(IDLE_S, self._dead.close)

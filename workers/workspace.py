@@ -1,0 +1,105 @@
+"""The folder of one attempt: its checkout, a HOME and a TMPDIR, gone when the attempt ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loom.telemetry import logs
+from workers import strays
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """`<root>/<bead>/<epoch>`, with a folder for each use."""
+
+    folder: Path
+
+    @property
+    def checkout(self) -> Path:
+        """The working tree, where commands run."""
+        return self.folder / "checkout"
+
+    @property
+    def home(self) -> Path:
+        """The HOME of commands."""
+        return self.folder / "home"
+
+    @property
+    def scratch(self) -> Path:
+        """The TMPDIR of commands and of git."""
+        return self.folder / "tmp"
+
+    @property
+    def git_config(self) -> Path:
+        """What git reads instead of the user's configuration."""
+        return self.folder / "gitconfig"
+
+
+@contextmanager
+def workspace(root: Path, bead_id: str, epoch: int) -> Iterator[Workspace]:
+    """A fresh workspace; whatever an earlier attempt at the bead left is ended and removed first.
+
+    Raises OSError when it cannot be made.
+    """
+    bead = root / bead_id
+    if bead.exists():
+        # A pool process that was killed could not end its command, and the bead came again.
+        _end_and_remove(bead)
+    made = Workspace(bead / str(epoch))
+    for folder in (made.home, made.scratch):
+        folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield made
+    finally:
+        _end_and_remove(made.folder)
+        with suppress(OSError):
+            bead.rmdir()  # unless a later attempt at the bead works there by now
+
+
+def sweep(root: Path) -> None:
+    """End and remove what earlier attempts left; only while no attempt of this agent runs."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in sorted(root.iterdir()):
+        _end_and_remove(left)
+
+
+def environment(place: Workspace, path: str, bead_id: str, project_id: str) -> Mapping[str, str]:
+    """All that a bead's command gets: nothing of the agent's own environment is in it."""
+    return {
+        "PATH": path,
+        "HOME": str(place.home),
+        "TMPDIR": str(place.scratch),
+        "LANG": "C.UTF-8",
+        "LOOM_BEAD_ID": bead_id,
+        "LOOM_PROJECT_ID": project_id,
+    }
+
+
+def _end_and_remove(folder: Path) -> None:
+    killed = strays.kill_under(folder)
+    if killed:
+        log.warning("stray_processes_killed", folder=str(folder), processes=killed)
+    shutil.rmtree(folder, onerror=_open_and_retry)
+    if folder.exists():
+        log.warning("workspace_not_removed", folder=str(folder))
+
+
+def _open_and_retry(remove: Callable[..., Any], path: str, _error: object) -> None:
+    """A command may leave folders that even their owner cannot change: open them, and go on."""
+    with suppress(OSError):
+        for place in (os.path.dirname(path), path):  # noqa: PTH120 - rmtree speaks of strings
+            if not os.path.islink(place):  # noqa: PTH114
+                os.chmod(place, stat.S_IRWXU)  # noqa: PTH101
+        if remove in (os.unlink, os.rmdir):
+            remove(path)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
