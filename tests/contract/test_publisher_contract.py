@@ -1,6 +1,7 @@
 """What a publisher promises: one suite for the broker in memory and the real one."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from loom.messaging.topology import (
     task_key,
 )
 from loom.testing.broker import FakeBroker
+from loom.testing.relay import Relay
 
 TIMEOUT_S = 10
 QUEUE = task_key("p1")
@@ -47,10 +49,11 @@ class InMemory:
 class Real:
     """A vhost of its own on the real broker."""
 
-    def __init__(self, infrastructure, vhost):
-        self.infrastructure, self.settings = infrastructure, infrastructure.make_vhost(vhost)
-        declare(self.settings, "test", [CORE, of_project("p1")])
-        self.publisher = Publisher(self.settings, "contract")
+    def __init__(self, settings, relay):
+        self.settings, self.relay = settings, relay
+        declare(settings, "test", [CORE, of_project("p1")])
+        through_relay = settings.model_copy(update={"port": relay.port})
+        self.publisher = Publisher(through_relay, "contract")
 
     def standing(self, queue, count):
         found, stopping = [], threading.Event()
@@ -61,20 +64,13 @@ class Real:
         return sorted(found, key=lambda delivery: delivery.tag)
 
     def lose_connections_during(self, envelopes):
-        self.publisher.publish([a_task("warm-up")], TIMEOUT_S)
-        session = self.publisher._session
-        # The socket is cut behind the batch's first half, before any answer can have come.
-        original = session._channel.basic_publish
-        sent = []
-
-        def publish_and_lose(*args, **kwargs):
-            original(*args, **kwargs)
-            sent.append(1)
-            if len(sent) == len(envelopes) // 2:
-                session._connection.cut("a test cut it")
-
-        session._channel.basic_publish = publish_and_lose
-        return self.publisher.publish(envelopes, TIMEOUT_S)
+        self.publisher.publish([a_task("connects")], TIMEOUT_S)
+        self.relay.silence()
+        with ThreadPoolExecutor(1) as pool:
+            outcomes = pool.submit(self.publisher.publish, envelopes, TIMEOUT_S)
+            assert self.relay.asked.wait(TIMEOUT_S)
+            self.relay.cut()
+            return outcomes.result()
 
     def away(self):
         return Publisher(self.settings.model_copy(update={"port": 1, "timeout_s": 2.0}), "away")
@@ -87,9 +83,11 @@ def rig(request):
         return
     infrastructure = request.getfixturevalue("infrastructure")
     vhost = f"contract-{abs(hash(request.node.name)) % 10**8}"
-    rig = Real(infrastructure, vhost)
-    yield rig
-    rig.publisher.close()
+    settings = infrastructure.make_vhost(vhost)
+    with Relay(settings.port) as relay:
+        rig = Real(settings, relay)
+        yield rig
+        rig.publisher.close()
     with infrastructure.management() as api:
         assert api.delete(f"/api/vhosts/{vhost}").status_code == httpx.codes.NO_CONTENT
 
