@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,3 +125,19 @@ def _exchange(port: int, question: bytes, answers: tuple[bytes, ...], protocol: 
     except OSError as error:
         return Answer(f"{HOST}:{port} does not answer ({error})")
     return WELL if answer in answers else Answer(f"{HOST}:{port} does not speak {protocol}")
+
+
+def main() -> None:
+    """`python -m loom.stack.probe NAME PORT`: a container's health; ends saying what is wrong."""
+    name, port = sys.argv[1], int(sys.argv[2])
+    questions = {
+        "pgbouncer": lambda: pooler(port),
+        "database": lambda: grpc_health(port),
+        "control": lambda: http(f"http://{HOST}:{port}/readyz"),
+        "flower": lambda: http(f"http://{HOST}:{port}/healthcheck"),
+    }
+    sys.exit(questions[name]().why or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds loom/, workers/ and celeryconfig.py."""
 
 
+NO_SERVICE = {"cli", "testing"}
+"""Folders whose code no service runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that decides what a stack looks like."""
@@ -190,7 +194,7 @@ def code_digest(*packages: str) -> str:
         file
         for package in packages
         for file in (ROOT / package).rglob("*")
-        if file.suffix in {".py", ".sql", ".html"}
+        if file.suffix in {".py", ".sql", ".html"} and not NO_SERVICE & set(file.parts)
     )
     return digest_of(*files, ROOT / "celeryconfig.py")
 
