@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from loom.database.health import Health
@@ -22,8 +23,15 @@ LOOK_S = 0.25
 log = logs.get(__name__)
 
 
-def serve(settings: LedgerSettings, stopping: threading.Event) -> None:
-    """Serve until stopping is set; health is true to the database all the time."""
+def serve(
+    settings: LedgerSettings,
+    stopping: threading.Event,
+    listening: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Serve until stopping is set; health is true to the database all the time.
+
+    listening: told the port, once it can be called.
+    """
     health = Health(settings)
     ledger = Ledger(settings)
     service = DatabaseService(ledger, lambda: health.answering)
@@ -39,6 +47,7 @@ def serve(settings: LedgerSettings, stopping: threading.Event) -> None:
     # Callers that come before the database is there are told so, instead of finding no one.
     server.start()
     log.info("listening", address=settings.listen, port=server.port)
+    listening(server.port)
     try:
         process.wait_for("the ledger", health.check, stopping)
         health.start()

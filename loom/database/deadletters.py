@@ -14,6 +14,7 @@ from loom.database.changes import Changes
 from loom.database.filing import storable
 from loom.database.writing import write
 from loom.messaging.deadletter import MAX_KEPT_BYTES, DeadLetter
+from loom.messaging.result import MAX_EPOCH
 from loom.rpc import codec
 from loom.rpc.v1 import database_pb2 as pb
 
@@ -28,7 +29,7 @@ def from_pb(letter: pb.DeadLetter) -> DeadLetter:
     """A dead letter as it comes over gRPC, as it can be stored."""
     read = codec.dead_letter_from_pb(letter)
     texts: dict[str, Any] = {name: storable(getattr(read, name)) for name in _TEXTS}
-    return replace(read, **texts, body=read.body[:MAX_KEPT_BYTES])
+    return replace(read, **texts, body=read.body[:MAX_KEPT_BYTES], epoch=min(read.epoch, MAX_EPOCH))
 
 
 def record(connection: Connection, letters: Sequence[DeadLetter]) -> tuple[int, int]:

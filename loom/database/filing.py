@@ -27,6 +27,10 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """All beads of one request: the answer repeats them, and has to fit in one gRPC message."""
 
 
+MAX_DEPTH = 100
+"""Readers of the task message stop at 200 levels of JSON."""
+
+
 def check_text(value: str, field: str) -> str:
     """Return value, or raise Invalid if PostgreSQL cannot hold it as text."""
     if "\0" in value:
@@ -54,16 +58,18 @@ def read_context(text: str) -> dict[str, Any]:
     return value
 
 
-def _check_nested(value: object) -> None:
+def _check_nested(value: object, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise Invalid(f"context is nested more than {MAX_DEPTH} deep", field="context")
     if isinstance(value, str):
         check_text(value, "context")
     elif isinstance(value, dict):
         for key, item in value.items():
             check_text(key, "context")
-            _check_nested(item)
+            _check_nested(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_nested(item)
+            _check_nested(item, depth + 1)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -72,7 +78,8 @@ def _no_constant(name: str) -> NoReturn:
 
 def task_payload(title: str, description: str, context: Mapping[str, Any]) -> str:
     """What a task message carries of a bead, as JSON."""
-    return json.dumps({"title": title, "description": description, "context": dict(context)})
+    words = {"title": title, "description": description, "context": dict(context)}
+    return json.dumps(words, ensure_ascii=False)
 
 
 def check_bead(bead: NewBead) -> int:
@@ -88,7 +95,7 @@ def check_bead(bead: NewBead) -> int:
             f"priority {bead.priority} is not one of 0 (first) to {MAX_PRIORITY}",
             field="priority",
         )
-    size = len(task_payload(bead.title, bead.description, bead.context))
+    size = len(task_payload(bead.title, bead.description, bead.context).encode())
     if size > MAX_BEAD_BYTES:
         raise TooLarge(
             f"the bead {bead.title[:80]!r} takes {size} bytes as a message: the limit is "

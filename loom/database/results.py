@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, text
 
-from loom.database import decisions, rows, tables
-from loom.database.changes import Changes, Report, Standing
+from loom.database import rows, tables
+from loom.database.changes import Report
 from loom.database.decisions import Judged
+from loom.database.judging import judge
 from loom.database.writing import write
-from loom.domain.outbox import ResultVerdict
 
 SOURCE = "results"
 
@@ -25,52 +24,6 @@ _KEEP = text(
     ON CONFLICT (message_id) DO NOTHING
     """
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What became of each report of a batch, and what all of them write."""
-
-    judged: tuple[Judged, ...]
-    changes: Changes
-
-    def kept(self, reports: Sequence[Report]) -> dict[str, str]:
-        """The inbox rows: message id and verdict of those that are judged once."""
-        return {
-            report.message_id: judged.verdict.value
-            for report, judged in zip(reports, self.judged, strict=True)
-            if judged.kept
-        }
-
-
-def judge(
-    reports: Sequence[Report],
-    standings: Mapping[str, Standing],
-    seen: Iterable[str],
-    jitter: Callable[[], float],
-) -> Batch:
-    """Decide on reports in their order, each seeing what the ones before it changed.
-
-    seen: message ids that the inbox has.
-    """
-    known = dict(standings)
-    judged_ids = set(seen)
-    changes = Changes()
-    verdicts: list[Judged] = []
-    for report in reports:
-        if report.message_id in judged_ids:
-            verdicts.append(Judged(ResultVerdict.DUPLICATE, "the inbox has it", kept=False))
-            continue
-        judged = decisions.result(known.get(report.bead_id), report, jitter())
-        verdicts.append(judged)
-        if judged.kept:
-            judged_ids.add(report.message_id)
-        changes += judged.changes
-        for move in judged.changes.moved:
-            known[move.id] = replace(
-                known[move.id], state=move.state, epoch=move.epoch, running=None
-            )
-    return Batch(tuple(verdicts), changes)
 
 
 def record(connection: Connection, reports: Sequence[Report]) -> tuple[Judged, ...]:
