@@ -32,6 +32,7 @@ MAX_WORDS = 256
 MAX_WORD = 8_192
 MAX_QUEUE_WINDOW = 10_000
 MAX_PAGE = 500
+MAX_DEAD_LETTER_PAGE = 100
 MAX_CURSOR = 500
 
 
@@ -163,8 +164,9 @@ class BeadQuery(Paging):
 
 
 class DeadLetterQuery(Paging):
-    """The query of a list of dead letters."""
+    """The query of a list of dead letters, which are large."""
 
+    limit: Annotated[int, Field(ge=1, le=MAX_DEAD_LETTER_PAGE)] = 50
     project: Annotated[str, _by(check_project_id)] | None = None
 
 

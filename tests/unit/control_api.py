@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from memory_ledger import MemoryLedger
 from werkzeug.test import TestResponse
 
 from loom.control.app import create_app
+from loom.domain.evidence import Outcome
+from loom.domain.identity import new_message_id
+from loom.messaging.result import report
 from loom.rpc.callers import digest
 from loom.settings import ControlSettings
+from loom.testing.ledger import FakeLedger
 
 TOKEN = "a token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -28,7 +32,7 @@ def make_app(ledger: Any, **more: Any) -> Flask:
 class Api:
     """Authorised calls."""
 
-    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    ledger: FakeLedger = field(default_factory=FakeLedger)
 
     def __post_init__(self) -> None:
         self.app = make_app(self.ledger)
@@ -49,6 +53,23 @@ class Api:
         answer = self.post("/api/v1/projects/shop/beads", {"title": "Do it", **bead})
         assert answer.status_code == 202, answer.text
         return dict(answer.get_json())
+
+
+def finish(ledger: FakeLedger, bead_id: str, outcome: Outcome) -> None:
+    """Claim the bead, if nobody has, and report the outcome of the attempt."""
+    bead = ledger.get_bead(bead_id)
+    epoch = bead.epoch or ledger.claim_bead(bead_id, 1, "agent-shop").epoch
+    result = report(
+        outcome,
+        message_id=new_message_id(),
+        project_id=bead.project_id,
+        bead_id=bead_id,
+        agent_id="agent-shop",
+        epoch=epoch,
+        correlation_id=bead.correlation_id,
+        timestamp=datetime.now(UTC),
+    )
+    ledger.record_results([(result, "")])
 
 
 def problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner, Result
-from control_api import PROJECT, TOKEN, Api
+from control_api import PROJECT, TOKEN, Api, finish
 from structlog.testing import capture_logs
 
 from loom.cli import cli
 from loom.cli.profile import Profile
-from loom.domain.bead import Attempt, Bead
-from loom.domain.evidence import Commit, FailureClass, Step
-from loom.domain.lifecycle import Resolution, State
-
-NOW = datetime.now(UTC)
+from loom.domain.bead import Bead
+from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.testing.ledger import FakeLedger
 
 
 class Shell:
@@ -49,11 +45,30 @@ def shell() -> Shell:
     return Shell(api)
 
 
-def closed(bead: Bead, resolution: Resolution, commits: Sequence[Commit] = ()) -> Bead:
-    return replace(
-        bead, state=State.CLOSED, resolution=resolution, epoch=1, closed_at=NOW,
-        commits=tuple(commits),
+def attempted(*, passes: bool) -> Outcome:
+    """An attempt that ran its tests, and nothing else."""
+    step = Step("test", ("make", "a b"), 0 if passes else 2, 0.5, "first\nlast [words]\n")
+    return Outcome(
+        succeeded=passes, steps=(step,), failure_class=None if passes else FailureClass.WORK,
+        reason="" if passes else "the test fails",
     )  # fmt: skip
+
+
+class MovingLedger(FakeLedger):
+    """Its beads move on each time that they are looked at: claimed, then at their end."""
+
+    def __init__(self, end: Outcome) -> None:
+        super().__init__()
+        self.end = end
+        self.looks = 0
+
+    def get_bead(self, bead_id: str) -> Bead:
+        self.looks += 1
+        if self.looks == 2:
+            self.claim_bead(bead_id, 1, "agent-shop")
+        if self.looks == 3:
+            finish(self, bead_id, self.end)
+        return super().get_bead(bead_id)
 
 
 def test_a_project_is_added_and_shown(shell: Shell, tmp_path: Path) -> None:
@@ -117,22 +132,14 @@ def test_beads_are_listed_and_filtered(shell: Shell) -> None:
 
 
 def test_a_bead_and_its_attempts_are_shown_with_their_proof(shell: Shell) -> None:
-    filed = shell.document("bead", "file", "shop", "--title", "Mend it")
-    ledger, bead_id = shell.api.ledger, str(filed["id"])
-    ledger.beads[bead_id] = closed(
-        ledger.beads[bead_id], Resolution.FAILED, [Commit("c" * 40, "agent/x")]
-    )
-    step = Step("test", ("make", "a b"), 2, 0.5, "first\nlast [words]\n")
-    ledger.attempts[bead_id] = (
-        Attempt(bead_id, 1, "agent-shop", "failed", NOW, NOW + timedelta(seconds=9), NOW,
-                FailureClass.WORK, "the test fails", (step,)),
-    )  # fmt: skip
+    bead_id = str(shell.document("bead", "file", "shop", "--title", "Mend it")["id"])
+    commits = (Commit("c" * 40, "agent/x"),)
+    finish(shell.api.ledger, bead_id, replace(attempted(passes=False), commits=commits))
 
     shown = shell.run("bead", "show", bead_id).output
     tried = shell.run("bead", "attempts", bead_id).output
 
-    assert "failed" in shown
-    assert f"{'c' * 40} on agent/x" in shown
+    assert "the test fails" in shown
     assert "make 'a b'" in tried
     assert "last [words]" in tried
     attempt = shell.document("bead", "attempts", bead_id)["attempts"][0]
@@ -140,31 +147,18 @@ def test_a_bead_and_its_attempts_are_shown_with_their_proof(shell: Shell) -> Non
 
 
 @pytest.mark.parametrize(
-    ("resolution", "exit_code"), [(Resolution.SUCCEEDED, 0), (Resolution.FAILED, 1)]
+    ("passes", "exit_code", "word"), [(True, 0, "succeeded"), (False, 1, "failed")]
 )
-def test_waiting_for_a_bead_ends_as_the_bead_ends(
-    shell: Shell, resolution: Resolution, exit_code: int
-) -> None:
-    bead_id = str(shell.document("bead", "file", "shop", "--title", "x")["id"])
-    ledger = shell.api.ledger
-    states = iter((State.OPEN, State.IN_PROGRESS))
-    get = ledger.get_bead
+def test_waiting_for_a_bead_ends_as_the_bead_ends(passes: bool, exit_code: int, word: str) -> None:
+    api = Api(MovingLedger(attempted(passes=passes)))
+    api.post("/api/v1/projects", PROJECT)
+    bead_id = api.file()["id"]
 
-    def moving(bead_id: str) -> Bead:
-        state = next(states, None)
-        if state is None:
-            return closed(get(bead_id), resolution)
-        return replace(get(bead_id), state=state)
-
-    ledger.get_bead = moving  # type: ignore[method-assign]
-    result = shell.run("bead", "show", bead_id, "--wait")
+    result = Shell(api).run("bead", "show", bead_id, "--wait")
 
     assert result.exit_code == exit_code
-    assert [line.split()[-1] for line in result.stderr.splitlines()] == [
-        "open",
-        "in_progress",
-        resolution.value,
-    ]
+    said = [line.split()[-1] for line in result.stderr.splitlines()]
+    assert said == ["open", "in_progress", word]
 
 
 @pytest.mark.parametrize(

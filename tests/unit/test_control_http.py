@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import pytest
-from control_api import BEARER, PROJECT, Api
-from memory_ledger import MemoryLedger
+from control_api import BEARER, PROJECT, Api, finish
 
 from loom.control.app import create_app
 from loom.control.readiness import Probe
-from loom.domain.bead import Attempt
-from loom.domain.evidence import Commit, FailureClass, Step
-from loom.domain.lifecycle import Resolution, State
+from loom.domain.evidence import Commit, FailureClass, Outcome, Step
 from loom.errors import Unavailable
 from loom.messaging.deadletter import DeadLetter
 from loom.settings import ControlSettings
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+from loom.testing.ledger import FakeLedger
 
 
 @pytest.fixture
@@ -78,7 +73,7 @@ def test_one_bead_is_accepted_with_its_location(api: Api) -> None:
 def test_the_ledger_gets_the_context_as_it_came_without_defaults(api: Api) -> None:
     bead = api.file(context={"hint": {"a": None}})
 
-    assert api.ledger.beads[bead["id"]].context == {"hint": {"a": None}}
+    assert api.ledger.get_bead(bead["id"]).context == {"hint": {"a": None}}
 
 
 def test_a_list_of_beads_is_answered_in_its_order(api: Api) -> None:
@@ -101,11 +96,9 @@ def test_beads_are_listed_by_project_state_and_resolution(api: Api) -> None:
     api.post("/api/v1/projects", PROJECT | {"id": "other"})
     api.post("/api/v1/projects/other/beads", {"title": "Elsewhere"})
     done, waiting = api.file(title="Done"), api.file(title="Waiting")
-    api.ledger.beads[done["id"]] = replace(
-        api.ledger.beads[done["id"]],
-        state=State.CLOSED, resolution=Resolution.SUCCEEDED, closed_at=NOW,
-        commits=(Commit("c" * 40, "agent/x"),),
-    )  # fmt: skip
+    commits = (Commit("c" * 40, "agent/x"),)
+    steps = (Step("test", ("true",), 0, 0.1), Step("commit", ("git",), 0, 0.1))
+    finish(api.ledger, done["id"], Outcome(succeeded=True, steps=steps, commits=commits))
 
     def titles(path: str) -> list[str]:
         return [bead["title"] for bead in api.get(path).get_json()["beads"]]
@@ -116,7 +109,8 @@ def test_beads_are_listed_by_project_state_and_resolution(api: Api) -> None:
     assert titles("/api/v1/beads?resolution=succeeded") == ["Done"]
     assert titles("/api/v1/beads?limit=1&project=shop") == ["Waiting"]
     shown = api.get(f"/api/v1/beads/{done['id']}").get_json()
-    assert shown["closed_at"] == "2026-03-01T12:00:00.250000Z"
+    closed_at = api.ledger.get_bead(done["id"]).closed_at
+    assert datetime.fromisoformat(shown["closed_at"]) == closed_at
     assert shown["commits"] == [{"sha": "c" * 40, "branch": "agent/x"}]
     assert waiting["closed_at"] is None
 
@@ -124,14 +118,16 @@ def test_beads_are_listed_by_project_state_and_resolution(api: Api) -> None:
 def test_the_attempts_of_a_bead_come_with_their_evidence(api: Api) -> None:
     bead = api.file()
     step = Step("test", ("python3", "-m", "unittest"), 1, 0.5, "FAILED")
-    api.ledger.attempts[bead["id"]] = (
-        Attempt(bead["id"], 1, "agent-shop@here", "failed", NOW, NOW + timedelta(seconds=30), NOW,
-                FailureClass.WORK, "the tests fail", (step,), (), "FAILED"),
+    failed = Outcome(
+        succeeded=False, steps=(step,), output="FAILED", failure_class=FailureClass.WORK,
+        reason="the tests fail",
     )  # fmt: skip
+    finish(api.ledger, bead["id"], failed)
 
     attempts = api.get(bead["links"]["attempts"]).get_json()["attempts"]
 
-    assert attempts[0]["failure_class"] == "work"
+    assert (attempts[0]["epoch"], attempts[0]["outcome"]) == (1, "failed")
+    assert (attempts[0]["failure_class"], attempts[0]["reason"]) == ("work", "the tests fail")
     assert attempts[0]["steps"] == [
         {
             "name": "test",
@@ -149,15 +145,16 @@ def test_the_attempts_of_a_bead_come_with_their_evidence(api: Api) -> None:
 def test_dead_letters_are_listed_with_their_reason(
     api: Api, body: bytes, shown: str, encoding: str
 ) -> None:
-    api.ledger.letters.append(
-        DeadLetter("m1", "loom.tasks.shop", "shop", "", 0, "unknown_type", "no agent knows it",
-                   "c1", '{"id": "m1"}', "[]", body, "f", NOW)
+    letter = DeadLetter(
+        "m1", "loom.tasks.shop", "shop", "", 0, "unknown_type", "no agent knows it", "c1",
+        '{"id": "m1"}', "[]", body, "f",
     )  # fmt: skip
+    api.ledger.record_dead_letters([letter])
 
     for path in ("/api/v1/dead-letters", "/api/v1/projects/shop/dead-letters"):
-        letter = api.get(path).get_json()["dead_letters"][0]
-        assert (letter["reason"], letter["headers"]) == ("unknown_type", {"id": "m1"})
-        assert (letter["body"], letter["body_encoding"]) == (shown, encoding)
+        found = api.get(path).get_json()["dead_letters"][0]
+        assert (found["reason"], found["headers"]) == ("unknown_type", {"id": "m1"})
+        assert (found["body"], found["body_encoding"]) == (shown, encoding)
 
 
 def test_a_repeated_request_answers_byte_for_byte_as_the_first_did(api: Api) -> None:
@@ -174,7 +171,8 @@ def test_a_repeated_request_answers_byte_for_byte_as_the_first_did(api: Api) -> 
         assert second.headers["Idempotency-Replayed"] == "true"
         assert (second.status_code, second.data) == (first.status_code, first.data)
         assert second.headers["Location"] == first.headers["Location"]
-    assert sorted(bead.title for bead in api.ledger.beads.values()) == ["Many", "Of them", "Once"]
+    titles = [bead.title for bead in api.ledger.list_beads().items]
+    assert sorted(titles) == ["Many", "Of them", "Once"]
 
 
 def test_a_body_that_says_the_same_in_another_order_is_the_same_request(api: Api) -> None:
@@ -193,7 +191,7 @@ def test_one_key_at_two_addresses_is_two_requests(api: Api) -> None:
             f"/api/v1/projects/{project}/beads", {"title": "Do it"}, {"Idempotency-Key": "k"}
         )
         assert "Idempotency-Replayed" not in answer.headers
-    assert len(api.ledger.beads) == 2
+    assert len(api.ledger.list_beads().items) == 2
 
 
 def test_a_callers_correlation_id_goes_to_the_ledger_and_comes_back(api: Api) -> None:
@@ -223,7 +221,8 @@ def test_a_callers_trace_is_continued_into_the_ledger(api: Api) -> None:
         {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"},
     )
 
-    assert api.ledger.traceparents[0].split("-")[1] == trace_id
+    assert api.ledger.events[-1].type == "bead.created"
+    assert api.ledger.events[-1].traceparent.split("-")[1] == trace_id
 
 
 def test_the_index_says_what_is_where(api: Api) -> None:
@@ -239,7 +238,7 @@ def test_the_probes_are_open_and_readiness_names_the_part_that_is_away() -> None
 
     def app_with(probe: Probe) -> object:
         settings = ControlSettings(token_sha256="0" * 64)
-        return create_app(MemoryLedger(), settings, {"database": probe}).test_client()
+        return create_app(FakeLedger(), settings, {"database": probe}).test_client()
 
     waiting, ready = app_with(away), app_with(lambda: None)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from control_api import BEARER, PROJECT, Api, make_app, problem
-from memory_ledger import MemoryLedger
 
 from loom.errors import (
     DeadlineExceeded,
@@ -20,6 +19,7 @@ from loom.errors import (
     Unauthenticated,
     Unavailable,
 )
+from loom.testing.ledger import FakeLedger
 
 BEADS = "/api/v1/projects/shop/beads"
 
@@ -31,8 +31,9 @@ def api() -> Iterator[Api]:
     assert api.post("/api/v1/projects", PROJECT).status_code == 201
     api.file(id="taken")
     yield api
-    assert list(api.ledger.projects) == ["shop"]
-    assert list(api.ledger.beads) == ["taken"]
+    assert [project.id for project in api.ledger.list_projects().items] == ["shop"]
+    assert [bead.id for bead in api.ledger.list_beads().items] == ["taken"]
+    assert [event.type for event in api.ledger.events] == ["project.created", "bead.created"]
 
 
 @pytest.mark.parametrize(
@@ -236,6 +237,11 @@ def test_a_query_that_breaks_a_rule_is_refused(api: Api, query: str) -> None:
     problem(api.get(f"/api/v1/beads?{query}"), 422, "invalid")
 
 
+def test_a_page_of_dead_letters_is_smaller(api: Api) -> None:
+    problem(api.get("/api/v1/dead-letters?limit=101"), 422, "invalid")
+    assert api.get("/api/v1/dead-letters?limit=100").status_code == 200
+
+
 def test_a_list_of_one_project_takes_no_other_project(api: Api) -> None:
     for path in (BEADS, "/api/v1/projects/shop/dead-letters"):
         problem(api.get(f"{path}?project=shop"), 422, "invalid")
@@ -254,7 +260,7 @@ def test_an_idempotency_key_may_not_serve_two_requests() -> None:
     answer = api.post("/api/v1/projects", PROJECT | {"id": "other"}, headers)
 
     problem(answer, 422, "idempotency_key_reused")
-    assert list(api.ledger.projects) == ["shop"]
+    assert [project.id for project in api.ledger.list_projects().items] == ["shop"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +287,7 @@ def test_an_unknown_address_or_method_is_told_by_a_document(api: Api) -> None:
     problem(answer, 405, "method_not_allowed")
 
 
-class FailingLedger(MemoryLedger):
+class FailingLedger(FakeLedger):
     """Raises the same at each call."""
 
     def __init__(self, error: Exception) -> None:
