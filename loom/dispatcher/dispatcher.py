@@ -70,13 +70,17 @@ class Dispatcher:
     def run(self, stopping: threading.Event) -> None:
         """Dispatch until stopping is set; the batch in hand is finished and settled."""
         while not stopping.is_set():
-            if time.monotonic() >= self._projects_due:
-                found = self._wait(self._list_projects, SERVICE, stopping)
-                self._wait(partial(self._declare_projects, found), BROKER, stopping)
-                self._projects_due = time.monotonic() + PROJECTS_EVERY_S
-            rows = self._wait(self._lease, SERVICE, stopping)
-            if rows and not self.dispatch(rows, stopping):
-                stopping.wait(PAUSE_S)
+            self.turn(stopping)
+
+    def turn(self, stopping: threading.Event) -> None:
+        """Wait for rows and dispatch them; raises Stopped when stopping is set meanwhile."""
+        if time.monotonic() >= self._projects_due:
+            found = self._wait(self._list_projects, SERVICE, stopping)
+            self._wait(partial(self._declare_projects, found), BROKER, stopping)
+            self._projects_due = time.monotonic() + PROJECTS_EVERY_S
+        rows = self._wait(self._lease, SERVICE, stopping)
+        if rows and not self.dispatch(rows, stopping):
+            stopping.wait(PAUSE_S)
 
     def dispatch(self, rows: Sequence[OutboxRow], stopping: threading.Event) -> bool:
         """Publish the rows and settle them; False when the broker needs a pause."""

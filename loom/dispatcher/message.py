@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.outbox import OutboxKind, OutboxRow
 from loom.errors import Invalid, TooLarge
 from loom.messaging import event, task
@@ -31,6 +32,8 @@ def envelope_of(row: OutboxRow, traceparent: str) -> Envelope:
 
 
 def _task(row: OutboxRow, traceparent: str) -> Envelope:
+    check_project_id(row.project_id)
+    check_bead_id(row.bead_id)
     message = task.TaskMessage.model_validate(
         {
             "type": row.type,
