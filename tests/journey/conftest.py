@@ -1,0 +1,90 @@
+"""A whole Loom of the tests' own, started and ended by its commands, as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loom.cli import profile
+from loom.clients.control import ControlClient
+from loom.stack import remains
+from loom.stack.home import Home
+from loom.testing.infrastructure import free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def eventually(what: str, holds: Callable[[], bool], within_s: float = 60.0) -> None:
+    """Wait until the condition holds; fails naming it if it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Loom:
+    """The stack, by its command line and by its API."""
+
+    home: Home
+    environment: dict[str, str]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `loom` with these words."""
+        return subprocess.run(
+            [sys.executable, "-m", "loom.cli", *words],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def document(self, *words: str) -> Any:
+        """What `loom` prints with --json; its exit code has to be 0."""
+        answer = self.run(*words, "--json")
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        return json.loads(answer.stdout)
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Every service by its name."""
+        return {each["name"]: each for each in self.document("status")["services"]}
+
+    def client(self) -> ControlClient:
+        """A client of the API."""
+        return profile.of_stack(self.home).client()
+
+
+@pytest.fixture(scope="session")
+def loom() -> Iterator[Loom]:
+    """Loom, up; when the tests end, `loom down` has to leave no process."""
+    folder = Path(tempfile.mkdtemp(prefix="loom-journey-"))
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
+    started = Loom(
+        Home(folder / "home"),
+        kept
+        | {"LOOM_HOME": str(folder / "home"), "LOOM_PORT_BASE": str(free_ports().base)}
+        | {"PYTHONPATH": str(ROOT)},
+    )
+    try:
+        up = started.run("up")
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield started
+        down = started.run("down")
+        assert down.returncode == 0, down.stdout + down.stderr
+        assert remains.of(started.home) == []
+    finally:
+        remains.end(started.home, patience_s=0)
+        shutil.rmtree(folder, ignore_errors=True)
