@@ -1,6 +1,5 @@
 """The ingester between a broker in memory and a ledger in memory."""
 
-import threading
 from datetime import UTC, datetime
 
 import pytest
