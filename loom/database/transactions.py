@@ -149,7 +149,8 @@ class Transactions:
     ) -> None:
         with self._held(transaction_id, caller, time_left_s) as pinned, pool.named_errors():
             try:
-                pinned.connection.exec_driver_sql(verb)
+                # Nothing that a query may have done lasts: it was let in to read.
+                pinned.connection.exec_driver_sql("ROLLBACK" if pinned.read_only else verb)
             except BaseException:
                 self._forget(pinned, f"{verb} failed")
                 raise
