@@ -45,6 +45,7 @@ def main() -> int:
         return 2
     name = agent.name or f"agent-{agent.project}@{socket.gethostname()}"
     logs.configure(f"agent-{agent.project}", service.instance, service.log_level)
+    logging.captureWarnings(True)
     for told_better_by_us in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(told_better_by_us).setLevel(logging.WARNING)
     if os.geteuid() == 0:
@@ -75,6 +76,7 @@ def _serve(
     signals.worker_process_init.connect(child.open, weak=False)
     signals.worker_process_shutdown.connect(child.close, weak=False)
     signals.worker_shutting_down.connect(partial(_limit_the_stop, agent.stop_after_s), weak=False)
+    app.conf.broker_transport = "workers.transport:Transport"
     # The dispatcher declares the queue; an agent's user may not.
     app.conf.task_queues = [
         Queue(  # type: ignore[no-untyped-call]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from celery.worker.consumer import Consumer
 from kombu.message import Message
 
+from loom.broker.confirms import Status
 from loom.broker.publisher import Publisher
 from loom.domain.identity import new_message_id
 from loom.errors import Unavailable, UnreadableMessage
 from loom.messaging import deadletter
+from loom.messaging.envelope import Envelope
 from loom.settings import BrokerSettings
 from loom.telemetry import logs
 from workers import gate
@@ -111,6 +114,9 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         with logs.bound(correlation_id=delivery.correlation_id, message_id=letter.message_id):
             try:
                 [published] = self._dead.publish([letter], CONFIRM_S)
+                if published.status is Status.UNWRITABLE:
+                    # AMQP as pika writes it does not take the message's own headers back.
+                    [published] = self._dead.publish([_with_our_headers(letter)], CONFIRM_S)
             except Unavailable as error:
                 confirmed, why = False, error.detail
             else:
@@ -134,3 +140,8 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         if self._closing is not None:
             self.timer.cancel(self._closing)
         self._closing = self.timer.call_after(IDLE_S, self._dead.close)
+
+
+def _with_our_headers(letter: Envelope) -> Envelope:
+    ours = (deadletter.REASON, deadletter.DETAIL, deadletter.QUEUE)
+    return replace(letter, headers={key: letter.headers[key] for key in ours})

@@ -19,6 +19,7 @@ from loom.messaging import task
 from loom.messaging.envelope import JSON, Delivery
 from loom.messaging.task import Task
 from loom.messaging.topology import task_key
+from workers.transport import UNDECODABLE
 
 
 def refuse_compression() -> None:
@@ -36,6 +37,10 @@ def admit(message: Message, project_id: str) -> Task:
     What Celery goes on to read in the message is then as Loom writes it.
     """
     headers = _headers(message)
+    if UNDECODABLE in headers:
+        raise UnreadableMessage(
+            f"its headers cannot be decoded: {headers[UNDECODABLE]}", reason="malformed"
+        )
     if headers.get("compression"):
         raise UnreadableMessage(
             f"the body is compressed ({headers['compression']!r}): Loom writes it plain",

@@ -232,11 +232,11 @@ class Stand:
             if message.bead_id == bead_id:
                 return message
 
-    def dead_letter(self, message_id: str) -> Delivery:
-        """The dead letter with that message id."""
+    def dead_letter(self, body: bytes) -> Delivery:
+        """The next dead letter with that body."""
         while True:
             delivery = self.take(dead_key(self.project_id))
-            if delivery.message_id == message_id:
+            if delivery.body == body:
                 return delivery
 
     def take(self, name: str) -> Delivery:
@@ -248,6 +248,8 @@ class Stand:
         try:
             delivery: Delivery = next(self._consumers[name])
         except StopIteration:
+            del self._consumers[name]
+            self._stopping.clear()
             raise AssertionError(f"nothing came to {name}") from None
         finally:
             late.cancel()

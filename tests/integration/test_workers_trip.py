@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +52,85 @@ def test_a_bead_whose_patch_mends_the_bug_ends_with_a_commit_on_its_branch(stand
     said = git("log", "-1", "--format=%B", commit.branch, cwd=stand.repository)
     assert said.endswith(f"Bead-Id: {bead.id}\nCorrelation-Id: corr-1")
     assert stand.control.get_bead(bead.id).resolution == "succeeded"
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_bead_without_a_patch_is_proven_by_its_test_alone(stand: Stand) -> None:
+    bead = stand.file(context={"test_command": ["true"]})
+    message = stand.result(bead.id)
+    assert message.type == "task.completed"
+    assert [step.name for step in message.evidence] == ["checkout", "test"]
+    assert not message.result.commits
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_bead_whose_test_fails_reports_the_failing_output(stand: Stand) -> None:
+    bead = stand.file()
+    message = stand.result(bead.id)
+    assert (message.type, message.failure_class) == ("task.failed", "work")
+    assert "2 + 2 = 0" in message.result.output
+    assert message.reason == ("the test command ended with exit code 1: AssertionError: 2 + 2 = 0")
+    assert stand.control.get_bead(bead.id).resolution == "failed"
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_patch_that_does_not_apply_fails_with_gits_words(stand: Stand) -> None:
+    bead = stand.file(context={"patch": MEND.replace("a - b", "a * b")})
+    message = stand.result(bead.id)
+    assert message.failure_class == "work"
+    assert "error: patch failed: sums.py:1" in message.reason
+    assert [step.name for step in message.evidence] == ["checkout", "patch"]
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_command_that_runs_out_of_time_is_a_timeout(stand: Stand) -> None:
+    bead = stand.file(context={"test_command": ["sleep", "600"], "timeout_s": 0.2})
+    message = stand.result(bead.id)
+    assert message.failure_class == "timeout"
+    assert message.reason == "the test command did not end in 0.2 s"
+    assert message.evidence[-1].exit_code is None
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_command_sees_nothing_of_the_agents_environment(stand: Stand) -> None:
+    show = "import json, os; print(json.dumps(dict(os.environ)))"
+    bead = stand.file(context={"test_command": [sys.executable, "-I", "-c", show]})
+    seen = json.loads(stand.result(bead.id).result.output)
+    assert set(seen) == {"PATH", "HOME", "TMPDIR", "LANG", "LOOM_BEAD_ID", "LOOM_PROJECT_ID"}
+    assert seen["LOOM_BEAD_ID"] == bead.id
+    assert seen["HOME"].startswith(str(stand.folder / "workspaces" / bead.id))
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_context_of_the_wrong_type_fails_with_its_reason(stand: Stand) -> None:
+    bead = stand.file(context={"test_command": "make test"})
+    message = stand.result(bead.id)
+    assert message.failure_class == "work"
+    assert message.reason.startswith("context.test_command has to be a list of strings")
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_branch_that_holds_other_work_is_never_overwritten(stand: Stand) -> None:
+    git("branch", "agent/bd-taken", "main", cwd=stand.repository)
+    before = git("rev-parse", "agent/bd-taken", cwd=stand.repository)
+    bead = stand.file(id="bd-taken", context={"patch": MEND})
+    message = stand.result(bead.id)
+    assert message.failure_class == "work"
+    assert "the branch agent/bd-taken exists already" in message.reason
+    assert git("rev-parse", "agent/bd-taken", cwd=stand.repository) == before
+
+
+def test_every_line_of_a_bead_carries_its_ids(stand: Stand, agent: AgentProcess) -> None:
+    bead = stand.file(context={"test_command": ["true"]})
+    stand.result(bead.id)
+    line = agent.wait_for("attempt_reported", bead_id=bead.id)
+    assert {"correlation_id": "corr-1", "epoch": 1, "attempt": 1}.items() <= line.items()
+    assert line["trace_id"]
+    assert not agent.logged("not_json")
+
+
+def test_nothing_of_an_attempt_is_left_in_the_workspace(stand: Stand, agent: AgentProcess) -> None:
+    bead = stand.file(context={"test_command": ["sh", "-c", "mkdir a; touch a/b; chmod 0 a"]})
+    stand.result(bead.id)
+    agent.wait_for("attempt_reported", bead_id=bead.id)
+    assert not list((stand.folder / "workspaces").iterdir())
