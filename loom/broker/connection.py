@@ -109,7 +109,7 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
         try:
             read: tuple[int, frame.Frame | frame.ProtocolHeader | None] = super()._read_frame()
         except Exception as error:
-            # pika cannot decode some values that AMQP allows (a NaN, a date far off), and drops
+            # pika cannot decode some values that AMQP allows (a date far off), and drops
             # the connection: one message would end its consumer again and again.
             undecodable = _bare_header(self._frame_buffer, error)
             if undecodable is None:
