@@ -75,9 +75,12 @@ class RunningDatabase:
 
 @contextmanager
 def running_database(
-    settings: LedgerSettings, projects: tuple[str, ...] = ()
+    settings: LedgerSettings, projects: tuple[str, ...] = (), *, wait: bool = True
 ) -> Iterator[RunningDatabase]:
-    """Serve a migrated database on a free port, with the agents of these projects as callers."""
+    """Serve a database on a free port, with the agents of these projects as callers.
+
+    wait: until it serves, for which the database has to be migrated.
+    """
     callers = (*CALLERS, *(f"agent-{project}" for project in projects))
     stopping = threading.Event()
     ports: queue.Queue[int] = queue.Queue()
@@ -89,7 +92,8 @@ def running_database(
         thread.start()
         running = RunningDatabase(f"127.0.0.1:{ports.get(timeout=START_S)}", own)
         try:
-            running.wait_until(serving=True)
+            if wait:
+                running.wait_until(serving=True)
             yield running
         finally:
             running.close()
