@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from loom.control.problem import Fault, InvalidFields
@@ -37,7 +38,11 @@ def read() -> Any:
             f"the body is declared as {request.headers.get('Content-Type', 'nothing')!r}: send "
             "JSON in UTF-8 with the header `Content-Type: application/json`"
         )
-    value = parse(_raw())
+    try:
+        raw = _raw()
+    except ParseException as error:
+        raise BadRequest(f"the body's chunks are broken: {error}") from error
+    value = parse(raw)
     faults = [Fault(field, message) for field, message in _bad_text(value, (), 0)][:_CUT]
     if faults:
         raise InvalidFields(faults)

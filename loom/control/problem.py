@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from loom.errors import BY_CODE, MEANINGS, Internal, Invalid, LoomError
 from loom.telemetry import logs
 
+MIME = "application/problem+json"
 TYPE = "urn:loom:problem:"
 RETRY_AFTER_S = {"exhausted": 1, "unavailable": 2, "deadline": 1}
 """Codes after which the same request may do, and how many seconds to wait first."""
@@ -44,9 +45,19 @@ class InvalidFields(Invalid):
         self.faults = tuple(faults)
 
 
-def document(error: LoomError, instance: str, correlation_id: str) -> dict[str, object]:
-    """The problem document of an error; of a fault of Loom's own it tells nothing inside."""
-    code = "internal" if _is_ours(error) else error.code
+def told_as(error: LoomError, *, known_caller: bool) -> str:
+    """The code that the caller is told: a fault of Loom's own is internal, whatever it was.
+
+    That the ledger refuses the control plane's own token, say, is no business of the caller's.
+    """
+    if error.code in {"unauthenticated", "forbidden"}:
+        return "internal" if known_caller else error.code
+    ours = error.meaning.http >= 500 and error.code not in RETRY_AFTER_S
+    return "internal" if ours else error.code
+
+
+def document(error: LoomError, code: str, instance: str, correlation_id: str) -> dict[str, object]:
+    """The problem document of an error, told as that code."""
     detail = error.detail
     if code == "internal":
         detail = f"Loom's log has the cause under the correlation id {correlation_id}"
@@ -66,20 +77,13 @@ def document(error: LoomError, instance: str, correlation_id: str) -> dict[str, 
     return body
 
 
-def _is_ours(error: LoomError) -> bool:
-    """Whether it is Loom's own fault: also when the ledger refuses the control plane itself."""
-    if error.code in {"unauthenticated", "forbidden"}:
-        return bool(g.get("principal"))
-    return error.meaning.http >= 500 and error.code not in RETRY_AFTER_S
-
-
 def answer(error: LoomError, headers: Mapping[str, str] | None = None) -> Response:
     """The response to the current request that says what went wrong."""
-    body = document(error, request.path, g.get("correlation_id", ""))
-    code, status = str(body["code"]), MEANINGS[str(body["code"])].http
+    code = told_as(error, known_caller=bool(g.get("principal")))
     if code == "internal":
         log.error("request_failed", code=error.code, detail=error.detail, **error.data)
-    response = Response(json.dumps(body), status, mimetype="application/problem+json")
+    body = document(error, code, request.path, g.get("correlation_id", ""))
+    response = Response(json.dumps(body), MEANINGS[code].http, mimetype=MIME)
     response.headers.update(headers or {})
     if code in RETRY_AFTER_S:
         response.headers["Retry-After"] = str(RETRY_AFTER_S[code])

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
+from loom.control.correlation import HEADER
+from loom.control.problem import MIME, document
+from loom.domain.identity import new_message_id
+from loom.errors import BadRequest, Internal, LoomError
 from loom.settings import ControlSettings
+from loom.telemetry import logs
+
+log = logs.get(__name__)
 
 GRACE_S = 10
 """Seconds that running requests get after a SIGTERM."""
@@ -31,6 +44,30 @@ class JsonLogger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threads, whose own refusals are problem documents too."""
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer a request that is not even HTTP, or that no application got to see."""
+        error: LoomError
+        if isinstance(exc, ParseException):
+            error = BadRequest(f"the request is not HTTP as Loom takes it: {exc}"[:500])
+        else:
+            error = Internal("a request failed outside of the application")
+            self.log.error("Error handling request", exc_info=exc)
+        correlation_id = new_message_id()
+        body = document(error, error.code, getattr(req, "path", None) or "", correlation_id)
+        text = json.dumps(body).encode()
+        status = f"{error.meaning.http} {HTTPStatus(error.meaning.http).phrase}"
+        head = (
+            f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {MIME}\r\n"
+            f"Content-Length: {len(text)}\r\n{HEADER}: {correlation_id}\r\n\r\n"
+        )
+        log.info("request_refused", code=error.code, why=str(exc)[:500], status=status)
+        with suppress(OSError):
+            client.sendall(head.encode() + text)
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """Listens, forks the worker, and calls make_app in it, never before."""
 
@@ -45,7 +82,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         values = {
             "bind": self._settings.listen,
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "threads": self._settings.threads,
             "timeout": SILENCE_S,
             "graceful_timeout": GRACE_S,

@@ -250,6 +250,32 @@ def test_a_body_over_the_limit_is_answered_on_a_real_socket(
         control.client.get_project("too-large")
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 10_000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+        b"POST /api/v1/projects HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Authorization: Bearer " + TOKEN.encode() + b"\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nno-chunk\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_told_by_a_document_too(control: Control, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", control.port), timeout=20) as connection:
+        connection.sendall(raw)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "bad_request"
+
+
 def test_the_log_is_json_with_the_ids_of_the_request(control: Control, project: str) -> None:
     control.http.get(f"/api/v1/projects/{project}", headers={"X-Correlation-Id": f"log-{project}"})
 
