@@ -48,7 +48,9 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = 0
 # A queue that is gone closes the channel: connect and consume again instead of dying.
 broker_channel_error_retry = True
-broker_pool_limit = 2
+# A cap, of which little is used. Each inspection holds one connection and waits for another, and
+# Flower makes 13 at a time: below 26 they wait for each other for ever.
+broker_pool_limit = 32
 broker_transport_options = {
     "client_properties": {"connection_name": f"{_settings.username}-celery"}
 }
