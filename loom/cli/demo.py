@@ -109,8 +109,9 @@ def file_all(client: ControlClient, operator: Operator, home: Home) -> list[Case
     beads = client.create_beads(
         PROJECT,
         [
-            NewBead("Mend the mean", context={"patch": calculator.MENDS}),
-            NewBead("Mend the mean, and miss", context={"patch": calculator.MISSES}),
+            # First in the ledger's order, however much the project has waiting.
+            NewBead("Mend the mean", context={"patch": calculator.MENDS}, priority=0),
+            NewBead("Mend the mean, and miss", context={"patch": calculator.MISSES}, priority=0),
         ],
     ).items
     letter = f"riddle-{new_message_id()}"
@@ -240,10 +241,9 @@ def _conclude(cases: list[Case], home: Home) -> None:
     console.print()
     console.print(_table(cases))
     console.print()
-    grid = Table(box=None, pad_edge=False, show_header=False)
     for name, url, login in places(home):
-        grid.add_row(name, url, escape(login))
-    console.print(grid)
+        # Not in a table, which would cut a login off in a narrow window.
+        click.echo(f"{name:11} {url}  {login}")
     for case in cases:
         if not case.as_wanted:
             click.echo(
@@ -261,7 +261,7 @@ def places(home: Home) -> list[tuple[str, str, str]]:
         ("API", found["control"], "Authorization: Bearer $(loom token show)"),
         ("Flower", found["flower"], f"{flower.USER} / {home.secret(credentials.FLOWER)}"),
         ("RabbitMQ", found["rabbitmq"], f"operator / {rabbitmq}"),
-        ("Repository", str(calculator.path(home)), "git --git-dir=… log --all"),
+        ("Repository", str(calculator.path(home)), "git --git-dir=<it> log --all --graph"),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from loom.clients.database import Filed, Page
+from loom.clients.answers import Filed, Page
 from loom.clients.representation import (
     API,
     attempt_from_json,

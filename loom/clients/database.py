@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self
 
 import grpc
 
+from loom.clients.answers import Filed, Page
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxRow, ResultVerdict
@@ -23,23 +24,7 @@ from loom.settings import LedgerClientSettings
 
 SERVICE = "the database service"
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some items, and the cursor of the next page; empty on the last."""
-
-    items: tuple[T, ...]
-    next_cursor: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Filed(Generic[T]):
-    """What a creation answered; replayed: an earlier request with the same key did the work."""
-
-    items: tuple[T, ...]
-    replayed: bool = False
+__all__ = ["SERVICE", "DatabaseClient", "Filed", "Page", "Recorded"]
 
 
 @dataclass(frozen=True, slots=True)

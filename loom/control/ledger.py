@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from loom.clients.database import Filed, Page
+from loom.clients.answers import Filed, Page
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.project import Project
 from loom.messaging.deadletter import DeadLetter
