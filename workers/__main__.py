@@ -92,6 +92,7 @@ def _serve(
         without_mingle=True,
         quiet=True,
     )
+    signals.worker_ready.connect(_say_ready, weak=False)
     log.info("agent_starts", agent_id=name, queue=task_key(agent.project))
     worker.start()
     return int(worker.exitcode or 0)
@@ -103,13 +104,18 @@ def _find(queue: str) -> None:
     refusals = (OperationalError, *connection.connection_errors, *connection.channel_errors)
     try:
         with connection:
-            connection.default_channel.queue_declare(queue, passive=True)
+            connection.connect()
+            connection.channel().queue_declare(queue, passive=True)
     except refusals as error:
         raise Unavailable(f"the broker does not have it ready: {error}") from error
 
 
 def _keep_our_logging(**_signal: Any) -> None:
     """structlog is set up already."""
+
+
+def _say_ready(**_signal: Any) -> None:
+    log.info("agent_ready")
 
 
 def _limit_the_stop(after_s: float, *, how: str, **_signal: Any) -> None:

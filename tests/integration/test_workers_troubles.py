@@ -1,0 +1,303 @@
+"""What befalls an agent: killed, stopped, cut off, robbed of its lease, or told by an operator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_stand import MEND, PATIENCE_S, ROOT, AgentProcess, Stand, git, stand_up
+
+from loom.database.migrate import upgrade
+from loom.testing.database import running_database
+from loom.testing.infrastructure import Infrastructure
+from loom.testing.relay import Relay
+
+LEASE_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def stand(
+    infrastructure: Infrastructure, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stand]:
+    """A project on a vhost and a database of this file's own."""
+    settings = infrastructure.make_database("workers_troubles")
+    upgrade(infrastructure.migration_named("workers_troubles"))
+    short = settings.model_copy(update={"lease_s": LEASE_S})
+    folder = tmp_path_factory.mktemp("workers")
+    with running_database(short, projects=("demo",)) as database:
+        made = stand_up(infrastructure, "workers-troubles", database, folder)
+        yield made
+        made.close()
+
+
+class Marathon:
+    """A test command that tells when it starts, runs until it is killed, and passes after that."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._fifo, marker = folder / f"{name}.fifo", folder / f"{name}.ran"
+        os.mkfifo(self._fifo)
+        script = (
+            f"[ -e {marker} ] && exit 0; touch {marker}; exec 9>{self._fifo}; "
+            "echo started >&9; sleep 600"
+        )
+        self.context: dict[str, Any] = {"test_command": ["sh", "-c", script]}
+
+    def __enter__(self) -> Marathon:
+        # Opened for writing too, opening does not wait; the end is seen once only others may write.
+        self._reader = os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(self._reader, True)
+        keeper = os.open(self._fifo, os.O_WRONLY)
+        self._keeper = keeper
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._reader)
+
+    def wait_for_start(self) -> None:
+        """Return once the command runs."""
+        assert os.read(self._reader, 100) == b"started\n"
+        os.close(self._keeper)
+
+    def wait_for_end(self) -> None:
+        """Return once neither the command nor a child of it is there any more."""
+        assert os.read(self._reader, 100) == b""
+
+
+@pytest.fixture
+def marathon(stand: Stand, request: pytest.FixtureRequest) -> Iterator[Marathon]:
+    """A command of this test's own."""
+    with Marathon(stand.folder, request.node.name) as made:
+        yield made
+
+
+def pool_processes(agent: AgentProcess) -> list[int]:
+    """The agent's pool."""
+    pid = agent.process.pid
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def celery(stand: Stand, *arguments: str) -> Any:
+    """What the celery command answers an operator, at the root of the repository."""
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers.app", *arguments, "--json"],
+        cwd=ROOT,
+        env=operator(stand),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def operator(stand: Stand) -> dict[str, str]:
+    """The environment of an operator who has a stack of his own."""
+    home = stand.folder / "operator"
+    (home / "etc").mkdir(parents=True, exist_ok=True)
+    (home / "etc" / "operator.env").write_text(
+        f"LOOM_BROKER_HOST={stand.broker.host}\nLOOM_BROKER_PORT={stand.broker.port}\n"
+        f"LOOM_BROKER_VHOST={stand.broker.vhost}\nLOOM_BROKER_USERNAME={stand.broker.username}\n"
+        f"LOOM_BROKER_PASSWORD={stand.broker.password.get_secret_value()}\n"
+    )
+    return {"PATH": os.environ["PATH"], "LOOM_HOME": str(home)}
+
+
+def test_a_bead_whose_pool_process_is_killed_is_done_again(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent() as agent:
+        bead = stand.file(context=marathon.context | {"patch": MEND})
+        marathon.wait_for_start()
+        [child] = pool_processes(agent)
+        os.kill(child, signal.SIGKILL)
+        assert stand.result(bead.id).type == "task.completed"
+        marathon.wait_for_end()
+    outcomes = [attempt.outcome for attempt in stand.control.list_attempts(bead.id)]
+    assert outcomes == ["superseded", "succeeded"]
+    assert git("log", "--format=%s", f"main..agent/{bead.id}", cwd=stand.repository)
+
+
+def test_an_agent_that_is_killed_leaves_its_bead_to_the_next(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent() as first:
+        bead = stand.file(context=marathon.context)
+        marathon.wait_for_start()
+        first.end(signal.SIGKILL)
+    with stand.agent():
+        assert stand.result(bead.id).type == "task.completed"
+        marathon.wait_for_end()
+
+
+def test_an_idle_agent_stops_when_it_is_asked_to(stand: Stand) -> None:
+    with stand.agent() as agent:
+        agent.wait_for("agent_ready")
+        assert agent.end() == 0
+
+
+def test_an_agent_that_is_asked_to_stop_finishes_its_bead(stand: Stand) -> None:
+    told, go = stand.folder / "told", stand.folder / "go"
+    os.mkfifo(told)
+    os.mkfifo(go)
+    script = f"echo started >{told}; read word <{go}"
+    with stand.agent(LOOM_AGENT_STOP_AFTER_S="60") as agent:
+        bead = stand.file(context={"test_command": ["sh", "-c", script]})
+        told.read_text()
+        agent.process.send_signal(signal.SIGTERM)
+        agent.wait_for("stop_asked")
+        go.write_text("go\n")
+        assert stand.result(bead.id).type == "task.completed"
+        assert agent.process.wait(PATIENCE_S) == 0
+
+
+def test_a_bead_that_outlasts_the_stop_goes_back_and_is_done_by_the_next_agent(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent(LOOM_AGENT_STOP_AFTER_S="0.2") as agent:
+        bead = stand.file(context=marathon.context)
+        marathon.wait_for_start()
+        agent.process.send_signal(signal.SIGTERM)
+        marathon.wait_for_end()
+        agent.process.wait(PATIENCE_S)
+        assert not list((stand.folder / "workspaces").iterdir())
+    with stand.agent():
+        message = stand.result(bead.id)
+        assert (message.type, message.epoch) == ("task.completed", 2)
+
+
+def test_an_attempt_that_lost_its_lease_kills_its_command_and_reports_nothing(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent() as agent:
+        bead = stand.file(context=marathon.context)
+        marathon.wait_for_start()
+        elsewhere = stand.database.client("agent-demo")
+        elsewhere.claim_bead(bead.id, 1, "agent-demo@elsewhere", redelivered=True)
+        marathon.wait_for_end()
+        agent.wait_for("attempt_abandoned", bead_id=bead.id)
+        after = stand.file(context={"test_command": ["true"]})
+        assert stand.result(after.id).type == "task.completed"
+        assert [line["bead_id"] for line in agent.logged("attempt_reported")] in ([], [after.id])
+
+
+def test_a_lease_is_renewed_for_as_long_as_a_command_runs(stand: Stand) -> None:
+    with stand.agent() as agent:
+        bead = stand.file(context={"test_command": ["sleep", str(LEASE_S * 1.5)]})
+        assert stand.result(bead.id).type == "task.completed"
+        assert not agent.logged("lease_lost")
+
+
+def test_a_bead_is_done_again_after_the_broker_was_cut_off(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with (
+        Relay(stand.broker.port) as relay,
+        stand.agent(LOOM_BROKER_PORT=str(relay.port)) as agent,
+    ):
+        bead = stand.file(context=marathon.context)
+        marathon.wait_for_start()
+        relay.cut()
+        marathon.wait_for_end()
+        assert stand.result(bead.id).type == "task.completed"
+        agent.wait_for("attempt_reported", bead_id=bead.id)
+
+
+def test_an_agent_waits_for_a_broker_that_is_away(stand: Stand) -> None:
+    with Relay(stand.broker.port) as relay:
+        relay.cut(refuse=True)
+        with stand.agent(LOOM_BROKER_PORT=str(relay.port)) as agent:
+            line = agent.wait_for("waiting")
+            assert line["waiting_for"] == "the queue loom.tasks.demo"
+            relay.accept()
+            agent.wait_for("agent_ready")
+
+
+def test_an_agent_waits_for_a_queue_that_is_not_there_yet(stand: Stand) -> None:
+    with stand.agent(LOOM_AGENT_PROJECT="unborn") as agent:
+        line = agent.wait_for("waiting", waiting_for="the queue loom.tasks.unborn")
+        assert "loom.tasks.unborn" in line["why"]
+        assert agent.end() == 0
+
+
+def test_a_claim_waits_for_a_ledger_that_is_away(stand: Stand) -> None:
+    host, _, port = stand.database.target.rpartition(":")
+    with Relay(int(port)) as relay:
+        relay.cut(refuse=True)
+        with stand.agent(LOOM_LEDGER_TARGET=f"{host}:{relay.port}") as agent:
+            bead = stand.file(context={"test_command": ["true"]})
+            agent.wait_for("waiting", waiting_for="the ledger", bead_id=bead.id)
+            relay.accept()
+            assert stand.result(bead.id).type == "task.completed"
+
+
+def test_a_task_goes_back_to_its_queue_when_the_ledger_stays_away(stand: Stand) -> None:
+    with stand.agent(LOOM_LEDGER_TARGET="127.0.0.1:9", LOOM_AGENT_CLAIM_PATIENCE_S="0") as agent:
+        bead = stand.file(context={"test_command": ["true"]})
+        agent.wait_for("task_put_back", bead_id=bead.id)
+    with stand.agent():
+        assert stand.result(bead.id).type == "task.completed"
+
+
+def test_celerys_inspect_shows_the_agent_and_what_it_works_on(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent(LOOM_AGENT_NAME="agent-demo@here") as agent:
+        bead = stand.file(context=marathon.context)
+        marathon.wait_for_start()
+        assert celery(stand, "inspect", "ping") == {"agent-demo@here": {"ok": "pong"}}
+        [active] = celery(stand, "inspect", "active")["agent-demo@here"]
+        assert (active["id"], active["name"]) == (bead.id, "loom.bead")
+        stats = celery(stand, "inspect", "stats")["agent-demo@here"]
+        assert stats["pool"]["max-concurrency"] == 1
+        [child] = pool_processes(agent)
+        os.kill(child, signal.SIGKILL)
+        stand.result(bead.id)
+
+
+def test_celerys_pool_grow_lets_an_agent_work_on_two_beads(stand: Stand) -> None:
+    with (
+        Marathon(stand.folder, "first") as first,
+        Marathon(stand.folder, "second") as second,
+        stand.agent(LOOM_AGENT_STOP_AFTER_S="0"),
+    ):
+        beads = [stand.file(context=first.context)]
+        first.wait_for_start()
+        celery(stand, "control", "pool_grow", "1")
+        beads.append(stand.file(context=second.context))
+        second.wait_for_start()
+    with stand.agent():
+        for bead in beads:
+            assert stand.result(bead.id).type == "task.completed"
+
+
+def test_celerys_shutdown_stops_the_agent(stand: Stand) -> None:
+    with stand.agent() as agent:
+        agent.wait_for("agent_ready")
+        # Celery's shutdown answers nobody.
+        subprocess.run(
+            [sys.executable, "-m", "celery", "-A", "workers.app", "control", "shutdown"],
+            cwd=ROOT, env=operator(stand), capture_output=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        assert agent.process.wait(PATIENCE_S) == 0
+
+
+def test_celerys_revoke_loses_no_bead(stand: Stand, marathon: Marathon) -> None:
+    with stand.agent() as agent:
+        bead = stand.file(context=marathon.context)
+        marathon.wait_for_start()
+        revoke = f"from workers.app import app; app.control.revoke({bead.id!r}, terminate=True)"
+        subprocess.run(
+            [sys.executable, "-c", revoke],
+            cwd=ROOT, env=operator(stand), check=True, timeout=PATIENCE_S,
+        )  # fmt: skip
+        marathon.wait_for_end()
+        assert stand.result(bead.id).type == "task.completed"
+        agent.wait_for("attempt_reported", bead_id=bead.id)
