@@ -64,6 +64,7 @@ def keep_all(timers: Sequence[Timer], stopping: threading.Event) -> None:
         threading.Thread(target=keep, args=(timer, stopping), name=f"timer-{timer.name}")
         for timer in timers
     ]
+    log.info("timers_started", timers=[timer.name for timer in timers])
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,7 +10,7 @@ from loom.errors import NotFound
 from loom.telemetry import logs, process
 
 BATCH = 200
-WAIT_S = 0.05
+WAIT_S = 0.01
 """How long a batch may wait for more after its first delivery."""
 PREFETCH = 300
 """More than a batch, so that the next one arrives while one is recorded."""
