@@ -216,35 +216,38 @@ def test_what_was_accepted_outlives_a_database_that_is_killed(
     with running_database(servers.database_named(fresh)) as database:
         control = database.client("control")
         control.create_project(Project("alpha", "/r"), "corr")
-        accepted: set[str] = set()
-        refused = threading.Event()
-        again = threading.Event()
 
-        def file() -> None:
-            while not again.is_set():
+        def file_until_refused(_: int) -> set[str]:
+            accepted: set[str] = set()
+            while True:
                 try:
                     filed = control.create_beads("alpha", [NewBead("x")], "corr")
                 except Unavailable:
-                    refused.set()
-                else:
-                    accepted.add(filed.items[0].id)
-                    if refused.is_set():
-                        again.set()
+                    return accepted
+                accepted.add(filed.items[0].id)
 
         with ThreadPoolExecutor(4) as threads:
-            work = [threads.submit(file) for _ in range(4)]
+            work = threads.map(file_until_refused, range(4))
             os.kill(pid_of(servers, "postgres"), signal.SIGKILL)
-            for done in work:
-                done.result(timeout=60)
-        listed: set[str] = set()
-        cursor = ""
-        while True:
-            page = control.list_beads(page_size=500, cursor=cursor)
-            listed |= {bead.id for bead in page.items}
-            cursor = page.next_cursor
-            if not cursor:
-                break
-        assert accepted <= listed
+            accepted = set[str]().union(*work)
+
+        def list_all() -> set[str]:
+            listed: set[str] = set()
+            cursor = ""
+            while True:
+                page = control.list_beads(page_size=500, cursor=cursor)
+                listed |= {bead.id for bead in page.items}
+                cursor = page.next_cursor
+                if not cursor:
+                    return listed
+
+        # The supervisor starts PostgreSQL again, and the service finds it by itself.
+        assert accepted <= process.wait_for("the ledger", list_all, threading.Event())
+        process.wait_for(
+            "the ledger",
+            lambda: control.create_beads("alpha", [NewBead("y")], "corr"),
+            threading.Event(),
+        )
 
 
 # The process.
