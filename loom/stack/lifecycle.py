@@ -98,11 +98,11 @@ class Stack:
             self.migrate()
         return Started(was_running, tuple(changed), tuple(self._await(names, deadline, show)))
 
-    def down(self, patience_s: float = 60.0) -> int:
+    def down(self) -> int:
         """End every process of the stack; how many ran. Raises Unavailable if one stays."""
         running = len(remains.of(self.home))
         if pid := self.supervisor.pid:
-            self._stop_in_order(time.monotonic() + patience_s)
+            self._stop_in_order()
             try:
                 self.supervisor.shutdown()
             except Unavailable:
@@ -144,21 +144,12 @@ class Stack:
                 f"{(answer.stdout + answer.stderr).strip()[-3000:]}"
             )
 
-    def _stop_in_order(self, deadline: float) -> None:
-        """Loom's own services first, all at once, then what they stand on."""
+    def _stop_in_order(self) -> None:
+        """Loom's own services first, all at once, then what they stand on, then epmd."""
         try:
+            names = {process.name for process in self.supervisor.processes()}
             for wave in (1, 2, 3):
-                names = [
-                    process.name
-                    for process in self.supervisor.processes()
-                    if _wave(process.name) == wave
-                ]
-                for name in names:
-                    self.supervisor.stop(name)
-                while time.monotonic() < deadline and any(
-                    process.name in names and process.pid for process in self.supervisor.processes()
-                ):
-                    time.sleep(0.1)
+                self.supervisor.stop_all({name for name in names if _wave(name) == wave})
         except Unavailable:
             self.supervisor.terminate()
 

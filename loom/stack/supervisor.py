@@ -27,6 +27,7 @@ from loom.stack.program import Program, render
 
 USER = "loom"
 START_S = 15.0
+LOOK_EVERY_S = 0.1
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED = 10, 60, 70, 90
 """Faults of the RPC interface that repeating a request meets (supervisor/xmlrpc.py)."""
 
@@ -158,25 +159,31 @@ class Supervisor:
     def update(self) -> list[str]:
         """Take over the configuration as it is on disk; the names of what was changed by it."""
         ((added, changed, removed),) = self._call("reloadConfig")
-        for name in (*changed, *removed):
-            self._call("stopProcessGroup", name, ignoring=(BAD_NAME,))
-            self._call("removeProcessGroup", name, ignoring=(BAD_NAME,))
-        for name in (*added, *changed):
-            self._call("addProcessGroup", name, ignoring=(ALREADY_ADDED,))
+        self._replace({*changed, *removed}, [*added, *changed])
         return [*added, *changed, *removed]
 
     def take_over(self, name: str) -> None:
         """Run the program as its configuration on disk says; leave every other alone."""
         ((added, changed, _removed),) = self._call("reloadConfig")
-        if name in changed:
-            self._call("stopProcessGroup", name, ignoring=(BAD_NAME,))
+        self._replace({name} & set(changed), [one for one in (*added, *changed) if one == name])
+
+    def _replace(self, old: set[str], new: list[str]) -> None:
+        """Stop the old programs, all at once, and start the new ones."""
+        self.stop_all(old)
+        for name in old:
             self._call("removeProcessGroup", name, ignoring=(BAD_NAME,))
-        if name in added or name in changed:
+        for name in new:
             self._call("addProcessGroup", name, ignoring=(ALREADY_ADDED,))
 
-    def stop(self, name: str) -> None:
-        """Ask the program to stop, without waiting for it."""
-        self._call("stopProcess", name, False, ignoring=(NOT_RUNNING, BAD_NAME))
+    def stop_all(self, names: set[str]) -> None:
+        """Stop the programs, all at once, and wait for their end.
+
+        The supervisor kills what takes longer than its own time for an orderly end.
+        """
+        for name in names:
+            self._call("stopProcess", name, False, ignoring=(NOT_RUNNING, BAD_NAME))
+        while any(process.pid for process in self.processes() if process.name in names):
+            time.sleep(LOOK_EVERY_S)
 
     def shutdown(self) -> None:
         """Ask supervisord to end; it stops what still runs."""
