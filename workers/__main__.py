@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import signals
+from celery.apps.worker import install_worker_term_handler
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
@@ -92,7 +93,7 @@ def _serve(
         without_mingle=True,
         quiet=True,
     )
-    signals.worker_ready.connect(_say_ready, weak=False)
+    signals.worker_ready.connect(_ready, weak=False)
     log.info("agent_starts", agent_id=name, queue=task_key(agent.project))
     worker.start()
     return int(worker.exitcode or 0)
@@ -114,7 +115,9 @@ def _keep_our_logging(**_signal: Any) -> None:
     """structlog is set up already."""
 
 
-def _say_ready(**_signal: Any) -> None:
+def _ready(*, sender: Any, **_signal: Any) -> None:
+    # Celery's handler of SIGTERM, without the words that it writes between our lines of JSON.
+    install_worker_term_handler(sender.controller, verbose=False)
     log.info("agent_ready")
 
 

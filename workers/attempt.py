@@ -51,6 +51,8 @@ class Attempt:
         self._lease, self._leash = lease, leash
         self._root, self._home, self._path = root, home, path
         self._git_timeout_s = git_timeout_s
+        self._branch = f"agent/{bead.id}"
+        self._ref = f"refs/heads/{self._branch}"
         self._steps: list[Step] = []
         self._commits: list[Commit] = []
         self._output = ""
@@ -107,6 +109,24 @@ class Attempt:
                 FailureClass.INFRA,
                 f"{self._project.repository} cannot be checked out: {_last_words(ended)}",
             )
+        if self._epoch > 1:
+            self._resume(git, place)
+
+    def _resume(self, git: Git, place: Workspace) -> None:
+        """Begin where an earlier attempt began that pushed, and was lost before it could report.
+
+        From the same parent the same work gives the same commit, whatever became of the default
+        branch meanwhile; so the branch never has to move again.
+        """
+        fetch = ("fetch", "--quiet", "--no-tags", "--depth=2", "--", self._project.repository)
+        if git.run(*fetch, self._ref, cwd=place.checkout).exit_code != 0:
+            return
+        whose = self._ask(
+            git, place, "log", "-1", "--format=%(trailers:key=Bead-Id,valueonly)", "FETCH_HEAD"
+        )
+        if whose == self._bead.id:
+            self._ask(git, place, "checkout", "--quiet", "--detach", "FETCH_HEAD^")
+            log.info("pushed_work_resumed", branch=self._branch)
 
     def _apply(self, git: Git, place: Workspace, patch: bytes) -> tuple[str, str]:
         """Apply the patch; the tree that the commit gets, and its parent.
@@ -155,8 +175,7 @@ class Attempt:
         return ended.output.strip()
 
     def _push(self, git: Git, place: Workspace, sha: str) -> None:
-        branch = f"agent/{self._bead.id}"
-        ref = f"refs/heads/{branch}"
+        branch, ref = self._branch, self._ref
         # An empty expectation: the branch is made, or it is there with this very commit.
         arguments = (
             *("push", "--porcelain", "--no-verify", f"--force-with-lease={ref}:"),

@@ -1,4 +1,4 @@
-"""Running git on a foreign repository: no hooks, no prompts, no configuration but ours."""
+"""Running git on a foreign checkout: no hook of its, no prompts, no configuration but ours."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ _CONFIG = """\
 [include]
 \tpath = {home}/.gitconfig
 [core]
-\thooksPath = /dev/null
-\tfsmonitor = false
 \tattributesFile = /dev/null
 [safe]
 \tdirectory = *
@@ -45,10 +43,13 @@ _CONFIG = """\
 """
 """Our configuration, in place of the user's: what the agent's own ~/.gitconfig says (a credential
 helper) is read first, so that ours wins. safe.directory: a local repository is often another
-user's, and git started by git for the other end reads no `-c`, but does read this file."""
+user's. Git at the other end of a push to a path reads this file, and no `-c`: what belongs to the
+repository there, its hooks above all, is not in here."""
 
-_OVER_THE_REPOSITORY = ("core.hooksPath=/dev/null", "core.fsmonitor=false")
-"""What the checkout's own configuration, which a command can write, may not decide."""
+_OVER_THE_REPOSITORY = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.fsync=none")
+"""What the checkout's own configuration, which a command can write, may not decide. A workspace is
+thrown away, so nothing in it has to outlive a power cut; the git at the other end of a push does
+not read this, and keeps its own rule."""
 
 
 @dataclass(frozen=True, slots=True)
