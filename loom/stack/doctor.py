@@ -260,7 +260,7 @@ class Doctor:
             why = f" ({service.waiting_for})" if service.waiting_for else ""
             yield Finding(
                 f"service {service.name}",
-                FAIL,
+                WARN if service.state == "starting" else FAIL,
                 f"it is {service.state}{why}",
                 f"`loom logs {service.name}` says more",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
@@ -20,6 +21,9 @@ from loom.stack.home import Home
 from loom.stack.lifecycle import Stack
 from loom.stack.ports import HOST, SPAN, Ports
 
+PREFIX = "loom-test-"
+OWNER = "owner"
+"""The file that names the process whose servers these are."""
 LOWEST, HIGHEST = 20_000, 32_000
 """Below the ports that the kernel hands out by itself (ip_local_port_range)."""
 
@@ -133,6 +137,34 @@ def free_ports() -> Ports:
     raise Conflict(f"no {SPAN} ports in a row are free between {LOWEST} and {HIGHEST}")
 
 
+def sweep(folder: Path) -> list[Path]:
+    """End what runs killed before they could end it, and remove it; the homes swept."""
+    swept = []
+    for left in folder.glob(f"{PREFIX}*"):
+        try:
+            pid = (left / OWNER).read_text().partition(" ")[0]
+            if _identity(int(pid)) == (left / OWNER).read_text():
+                continue
+            home = Home(left / "home")
+            if (home.path / "stack.json").exists():
+                Stack(home, home.ports()).kill()
+        except (OSError, ValueError):
+            # Being made just now, or another user's.
+            continue
+        shutil.rmtree(left, ignore_errors=True)
+        swept.append(left)
+    return swept
+
+
+def _identity(pid: int) -> str:
+    """The process, told apart from a later one of the same id by when it started."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return f"{pid} {fields[19]}"
+
+
 @contextmanager
 def private_infrastructure(
     only: tuple[str, ...] = services.INFRASTRUCTURE,
@@ -141,7 +173,9 @@ def private_infrastructure(
 
     only: which of them. The database `loom` has its roles, and no schema yet.
     """
-    folder = Path(tempfile.mkdtemp(prefix="loom-test-"))
+    sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    (folder / OWNER).write_text(_identity(os.getpid()))
     stack = Stack(Home(folder / "home"), free_ports())
     try:
         stack.up(only=only)

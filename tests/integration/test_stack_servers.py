@@ -24,7 +24,14 @@ from loom.stack.lifecycle import Stack
 from loom.stack.management import Management
 from loom.stack.observe import Observer
 from loom.stack.ports import HOST
-from loom.testing.infrastructure import Infrastructure, private_infrastructure
+from loom.testing.infrastructure import (
+    OWNER,
+    PREFIX,
+    Infrastructure,
+    free_ports,
+    private_infrastructure,
+    sweep,
+)
 
 pytestmark = pytest.mark.timeout(180)
 PATIENCE_S = 90.0
@@ -268,3 +275,16 @@ def test_ports_that_are_taken_are_named_with_their_holder(
     assert f"{servers.ports.of('postgres')} (postgres) by pid {pid}" in refused.value.detail
     assert "LOOM_PORT_BASE=" in refused.value.detail
     assert not (tmp_path / "home").exists()
+
+
+def test_servers_whose_test_run_was_killed_are_ended_by_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / f"{PREFIX}orphan"
+    stack = Stack(Home(folder / "home"), free_ports())
+    stack.up(only=("epmd",))
+    (folder / OWNER).write_text("4194305 1")
+    try:
+        assert sweep(tmp_path) == [folder]
+        assert remains.of(stack.home) == []
+        assert not folder.exists()
+    finally:
+        stack.kill()
