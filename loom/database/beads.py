@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, literal, select, text, tuple_
+from sqlalchemy import Connection, bindparam, literal, select, text, tuple_
 
 from loom.database import cursor, rows, tables
 from loom.domain.bead import Attempt, Bead, NewBead
@@ -57,6 +57,9 @@ _FILE = text(
     SELECT id, created_at FROM filed
     """
 )
+
+
+_GET = select(*tables.bead.c).where(tables.bead.c.id == bindparam("bead_id"))
 
 
 def file(
@@ -116,8 +119,7 @@ def file(
 
 def get(connection: Connection, bead_id: str) -> Bead:
     """One bead. Raises NotFound."""
-    table = tables.bead
-    row = connection.execute(select(*table.c).where(table.c.id == bead_id)).mappings().one_or_none()
+    row = connection.execute(_GET, {"bead_id": bead_id}).mappings().one_or_none()
     if row is None:
         raise missing(bead_id)
     return rows.bead(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from loom.database import decisions, rows, tables
 from loom.database.changes import Running
@@ -16,6 +16,17 @@ from loom.errors import Forbidden, Invalid, Stale
 _AGENT = "agent-"
 
 _PROJECT_COLUMNS = [column.label(f"project__{column.name}") for column in tables.project.c]
+
+# Made once: to build a statement of so many columns takes as long as to run it.
+_CLAIMED = (
+    select(*tables.bead.c, *_PROJECT_COLUMNS)
+    .join(tables.project, tables.project.c.id == tables.bead.c.project_id)
+    .where(tables.bead.c.id == bindparam("bead_id"))
+    .with_for_update(of=tables.bead)
+)
+_RUNNING = select(*rows.running_columns()).where(
+    tables.attempt.c.bead_id == bindparam("bead_id"), tables.attempt.c.outcome == "running"
+)
 
 # A lease that has ended stays ended, even if nobody has taken note of it yet.
 _RENEW = text(
@@ -73,17 +84,7 @@ def claim(
     caller: str,
 ) -> Claim:
     """Claim a bead under the epoch of its task message: compare-and-swap under its row lock."""
-    table = tables.bead
-    row = (
-        connection.execute(
-            select(*table.c, *_PROJECT_COLUMNS)
-            .join(tables.project, tables.project.c.id == table.c.project_id)
-            .where(table.c.id == bead_id)
-            .with_for_update(of=table)
-        )
-        .mappings()
-        .one_or_none()
-    )
+    row = connection.execute(_CLAIMED, {"bead_id": bead_id}).mappings().one_or_none()
     if row is None:
         return Claim(ClaimVerdict.UNKNOWN)
     check_caller(caller, row["project_id"])
@@ -116,14 +117,7 @@ def claim(
 
 
 def _running(connection: Connection, bead_id: str) -> Running | None:
-    a = tables.attempt.c
-    row = (
-        connection.execute(
-            select(*rows.running_columns()).where(a.bead_id == bead_id, a.outcome == "running")
-        )
-        .mappings()
-        .one_or_none()
-    )
+    row = connection.execute(_RUNNING, {"bead_id": bead_id}).mappings().one_or_none()
     return rows.running_of(row) if row is not None else None
 
 

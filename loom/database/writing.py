@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from loom.database.changes import Changes, Ended, Event, Moved, Owed, Started
 from loom.database.filing import storable
@@ -16,7 +17,8 @@ from loom.domain.evidence import Commit, Step
 from loom.domain.identity import new_message_id
 
 # Each part is a WITH query over rows that come as one JSON parameter, so that the statement is
-# the same for one row and for a thousand.
+# the same for one row and for a thousand. The planner takes any such parameter for a hundred rows;
+# the lists of ids beside it tell how many there are, so that one row is found by its index.
 _MOVED = """moved_rows AS (
     UPDATE bead b
        SET state = r.state, resolution = r.resolution, reason = r.reason, epoch = r.epoch,
@@ -33,7 +35,7 @@ _MOVED = """moved_rows AS (
            id text, state text, resolution text, reason text, epoch bigint, attempts bigint,
            forgiven bigint, commits jsonb, title text, description text, context jsonb,
            priority smallint)
-     WHERE b.id = r.id
+     WHERE b.id = r.id AND b.id = ANY(:moved_ids)
     RETURNING b.id, b.version, b.updated_at)"""
 
 _ENDED = """ended_rows AS (
@@ -44,7 +46,8 @@ _ENDED = """ended_rows AS (
       FROM jsonb_to_recordset(CAST(:ended AS jsonb)) AS r (
            bead_id text, epoch bigint, outcome text, failure_class text, reason text,
            output text, steps jsonb, commits jsonb, artifacts jsonb)
-     WHERE a.bead_id = r.bead_id AND a.epoch = r.epoch AND a.outcome = 'running')"""
+     WHERE a.bead_id = r.bead_id AND a.epoch = r.epoch AND a.outcome = 'running'
+       AND a.bead_id = ANY(:ended_ids))"""
 
 _STARTED = """started_rows AS (
     INSERT INTO attempt (bead_id, epoch, agent_id, request_id, outcome, claimed_at, lease_until)
@@ -58,7 +61,7 @@ _STARTED = """started_rows AS (
 _WITHDRAWN = """withdrawn_rows AS (
     DELETE FROM outbox
      WHERE kind = 'task'
-       AND bead_id IN (SELECT jsonb_array_elements_text(CAST(:withdrawn AS jsonb))))"""
+       AND bead_id = ANY(:withdrawn))"""
 
 _OWED = """owed_rows AS (
     INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, attempt, priority,
@@ -75,7 +78,8 @@ _OWED = """owed_rows AS (
 _PRIORITY = """priority_rows AS (
     UPDATE outbox o SET priority = r.priority
       FROM jsonb_to_recordset(CAST(:moved AS jsonb)) AS r (id text, priority smallint)
-     WHERE o.kind = 'task' AND o.bead_id = r.id AND r.priority IS NOT NULL)"""
+     WHERE o.kind = 'task' AND o.bead_id = r.id AND r.priority IS NOT NULL
+       AND o.bead_id = ANY(:moved_ids))"""
 
 _EVENTS = """told_rows AS (
     INSERT INTO event (message_id, type, project_id, bead_id, epoch, data, correlation_id,
@@ -120,30 +124,37 @@ def write(connection: Connection, changes: Changes) -> Mapping[str, Written]:
         # attempt may run: end the old one first.
         write(connection, Changes(ended=changes.ended))
     parts = [_MOVED if changes.moved else _NOTHING_MOVED]
-    rows: dict[str, str] = {}
+    rows: dict[str, str | list[str]] = {}
     if changes.moved:
         rows["moved"] = _json(map(_moved, changes.moved))
+        rows["moved_ids"] = [move.id for move in changes.moved]
         if any(move.edit for move in changes.moved):
             parts.append(_PRIORITY)
     if changes.ended and not changes.started:
         parts.append(_ENDED)
         rows["ended"] = _json(map(_ended, changes.ended))
+        rows["ended_ids"] = [end.bead_id for end in changes.ended]
     if changes.started:
         parts.append(_STARTED)
         rows["started"] = _json(map(_started, changes.started))
     if changes.withdrawn:
         parts.append(_WITHDRAWN)
-        rows["withdrawn"] = _json(changes.withdrawn)
+        rows["withdrawn"] = list(changes.withdrawn)
     if changes.owed:
         parts.append(_OWED)
         rows["owed"] = _json(_owed(i, owed) for i, owed in enumerate(changes.owed))
     if changes.events:
         parts.append(_EVENTS)
         rows["events"] = _json(_event(i, event) for i, event in enumerate(changes.events))
-    statement = text(f"WITH {', '.join(parts)} {_MOVED_ANSWER}")
+    statement = _statement(tuple(parts))
     return {
         row.id: Written(row.version, row.updated_at) for row in connection.execute(statement, rows)
     }
+
+
+@functools.lru_cache
+def _statement(parts: tuple[str, ...]) -> TextClause:
+    return text(f"WITH {', '.join(parts)} {_MOVED_ANSWER}")
 
 
 def _json(rows: Any) -> str:

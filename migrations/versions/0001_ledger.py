@@ -106,6 +106,8 @@ CREATE TABLE outbox (
 -- A bead is owed one task message an epoch; and the ledger's order within a project.
 CREATE UNIQUE INDEX outbox_task ON outbox (bead_id, epoch) WHERE kind = 'task';
 CREATE INDEX outbox_task_order ON outbox (project_id, priority, id) WHERE kind = 'task';
+CREATE INDEX outbox_task_leased ON outbox (project_id, leased_until)
+    WHERE kind = 'task' AND leased_until IS NOT NULL;
 CREATE INDEX outbox_event_order ON outbox (id) WHERE kind = 'event';
 
 CREATE TABLE inbox (
