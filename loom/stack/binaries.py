@@ -13,10 +13,10 @@ PACKAGES = ("rabbitmq-server", "postgresql", "pgbouncer", "git", "bubblewrap")
 """Debian's packages that hold them."""
 
 INSTALL = (
-    "as root, run `make install-packages` (or `apt-get install --no-install-recommends "
-    + " ".join(PACKAGES)
-    + "` and stop the services that it starts). Without root or apt, run the same stack in "
-    "containers: `docker/make-env && docker compose up --build`"
+    "run `deploy/install.sh` once as root: it installs Debian's "
+    + ", ".join(PACKAGES)
+    + " and starts nothing. Without root or apt, run the same stack in containers: "
+    "`docker compose up --build --wait` (docker/README.md)"
 )
 """What to run where they are missing."""
 

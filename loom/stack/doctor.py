@@ -244,7 +244,7 @@ class Doctor:
             yield Finding("ports", OK, f"the stack listens from {self._ports.base}")
             return
         try:
-            holder.check_free(self._ports, "loom up")
+            holder.check_free(self._ports, "make up")
         except LoomError as error:
             yield Finding("ports", FAIL, error.detail, "end the holder, or set LOOM_PORT_BASE")
         else:

@@ -64,7 +64,7 @@ class Stack:
         if not was_running:
             if left := remains.end(self.home, patience_s=20):
                 raise Conflict(f"processes of an earlier start do not end: {left}")
-            holder.check_free(self.ports, "loom up")
+            holder.check_free(self.ports, "make up")
         render.lay_out(plan)
         self.home.remember(self.ports)
         render.write_all(plan)
