@@ -1,0 +1,107 @@
+"""A lease: renewed while the work goes on, and the end of the work when it is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from loom.errors import Stale, Unavailable
+from workers.lease import Lease, LeaseLost
+
+PATIENCE_S = 10.0
+
+
+def test_a_lease_is_renewed_long_before_its_end() -> None:
+    renewed = threading.Semaphore(0)
+
+    def renew() -> float:
+        renewed.release()
+        return 0.3
+
+    with Lease(renew, 0.3, time.monotonic(), lambda: None) as lease:
+        for _ in range(5):
+            assert renewed.acquire(timeout=PATIENCE_S)
+        lease.check()
+
+
+def test_a_lease_that_the_ledger_gave_to_another_is_lost_at_once() -> None:
+    lost = threading.Event()
+
+    def renew() -> float:
+        raise Stale("epoch 2 holds it")
+
+    with Lease(renew, 0.3, time.monotonic(), lost.set) as lease:
+        assert lost.wait(PATIENCE_S)
+        with pytest.raises(LeaseLost, match="epoch 2 holds it"):
+            lease.check()
+
+
+def test_a_lease_that_cannot_be_renewed_is_lost_before_its_end() -> None:
+    lost = threading.Event()
+
+    def renew() -> float:
+        raise Unavailable("the ledger is away")
+
+    began = time.monotonic()
+    with Lease(renew, 1.0, began, lost.set) as lease:
+        assert lost.wait(PATIENCE_S)
+        assert lease.lost
+
+
+def test_a_renewal_that_hangs_does_not_keep_a_lease_alive() -> None:
+    lost, go_on = threading.Event(), threading.Event()
+
+    def renew() -> float:
+        go_on.wait(PATIENCE_S)
+        return 60.0
+
+    with Lease(renew, 0.2, time.monotonic(), lost.set) as lease:
+        assert lost.wait(PATIENCE_S)
+        go_on.set()
+        assert lease.lost
+
+
+def test_a_ledger_that_comes_back_in_time_is_no_loss() -> None:
+    answers = threading.Semaphore(0)
+    failures = iter([True, True])
+
+    def renew() -> float:
+        if next(failures, False):
+            raise Unavailable("the ledger is away")
+        answers.release()
+        return 60.0
+
+    with Lease(renew, 6.0, time.monotonic() - 0.5, lambda: None) as lease:
+        lease.fence()
+        lease.fence()
+        lease.fence()
+        assert answers.acquire(timeout=PATIENCE_S)
+        assert not lease.lost
+
+
+def test_the_end_is_reckoned_from_before_the_claim_was_asked_for() -> None:
+    lost = threading.Event()
+    with Lease(lambda: 60.0, 30.0, time.monotonic() - 30.0, lost.set):
+        assert lost.wait(PATIENCE_S)
+
+
+def test_a_lease_that_is_done_with_is_not_lost_afterwards() -> None:
+    lost = threading.Event()
+
+    def renew() -> float:
+        raise Stale("ended")
+
+    with Lease(renew, 60.0, time.monotonic(), lost.set) as lease:
+        pass
+    lease._renew_once()
+    assert not lost.is_set()
+
+
+def test_waiting_ends_with_the_lease() -> None:
+    def renew() -> float:
+        raise Stale("taken over")
+
+    with Lease(renew, 0.03, time.monotonic(), lambda: None) as lease, pytest.raises(LeaseLost):
+        lease.pause(PATIENCE_S * 10)

@@ -1,0 +1,117 @@
+"""The report of an attempt: its size, and its way to the broker."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from loom.broker.confirms import Published, Status
+from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.errors import Internal, Stale
+from loom.messaging import result
+from loom.messaging.envelope import Envelope
+from loom.messaging.topology import CORE, MAX_RESULT_BYTES, RESULTS_QUEUE
+from loom.testing.broker import FakeBroker
+from workers import report
+from workers.lease import Lease, LeaseLost
+
+
+def compose(outcome: Outcome) -> Envelope:
+    return report.compose(
+        outcome, message_id="m-1", project_id="demo", bead_id="bd-1", agent_id="agent-demo@here",
+        epoch=1, correlation_id="c", timestamp=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+
+def lease() -> Lease:
+    return Lease(lambda: 60.0, 60.0, time.monotonic(), lambda: None)
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    made = FakeBroker()
+    made.declare([CORE])
+    return made
+
+
+def test_a_short_report_is_whole() -> None:
+    step = Step("test", ("make", "test"), 0, 1.5, "fine\n")
+    outcome = Outcome(True, (step,), (Commit("abc", "agent/bd-1"),), "fine\n")
+    envelope = compose(outcome)
+    assert result.read(envelope.headers, envelope.body).outcome() == outcome
+
+
+def test_a_long_output_keeps_its_end_and_says_what_is_missing() -> None:
+    lines = "".join(f"line {number}\n" for number in range(50_000))
+    envelope = compose(Outcome(True, (Step("test", ("t",), 0, 1.0, lines),), (), lines))
+    message = result.read(envelope.headers, envelope.body)
+    assert message.result.output.endswith("line 49999\n")
+    assert message.result.output.startswith("[")
+    assert len(message.result.output) < report.OUTPUT_CHARS + 100
+    assert len(message.evidence[0].output_tail) < report.STEP_OUTPUT_CHARS + 100
+
+
+@pytest.mark.parametrize("char", ["\x01", "\0", "\ud800", "ß", "𝄞", '"', "\n"])
+def test_a_report_stays_below_the_limit_whatever_it_holds(char: str) -> None:
+    long = char * 300_000
+    steps = tuple(
+        Step(name, ("program", *(long[:5000] for _ in range(500))), 1, 1.0, long)
+        for name in ("checkout", "patch", "test", "commit", "push")
+    )
+    envelope = compose(
+        Outcome(False, steps, (), long, failure_class=FailureClass.WORK, reason=long)
+    )
+    assert len(envelope.body) < MAX_RESULT_BYTES
+    read = result.read(envelope.headers, envelope.body)
+    assert [step.name for step in read.evidence] == [step.name for step in steps]
+    json.loads(envelope.body)
+
+
+def test_a_report_is_delivered_once_the_broker_has_confirmed_it(broker: FakeBroker) -> None:
+    envelope = compose(Outcome(True))
+    report.deliver(broker, envelope, lease(), lambda _s: None)
+    assert broker.messages[RESULTS_QUEUE] == [envelope]
+
+
+def test_a_broker_that_is_away_is_waited_for(broker: FakeBroker) -> None:
+    broker.away = True
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        broker.away = len(pauses) < 8
+
+    report.deliver(broker, compose(Outcome(True)), lease(), pause)
+    assert len(broker.messages[RESULTS_QUEUE]) == 1
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+def test_an_unconfirmed_report_is_published_again(broker: FakeBroker) -> None:
+    broker.lose_after = 0
+    report.deliver(broker, compose(Outcome(True)), lease(), lambda _s: None)
+    assert len(broker.messages[RESULTS_QUEUE]) == 1
+
+
+def test_without_the_lease_nothing_more_is_published(broker: FakeBroker) -> None:
+    def stale() -> float:
+        raise Stale("taken over")
+
+    lost = Lease(stale, 60.0, time.monotonic(), lambda: None)
+    with pytest.raises(LeaseLost):
+        lost.fence()
+    broker.away = True
+    with pytest.raises(LeaseLost):
+        report.deliver(broker, compose(Outcome(True)), lost, lambda _s: None)
+
+
+def test_a_report_that_amqp_cannot_hold_is_a_fault_and_no_endless_loop() -> None:
+    class Refuses:
+        def publish(self, envelopes: Sequence[Envelope], timeout_s: float) -> list[Published]:
+            return [Published(Status.UNWRITABLE, "no such value")] * len(envelopes)
+
+    with pytest.raises(Internal, match="no such value"):
+        report.deliver(Refuses(), compose(Outcome(True)), lease(), lambda _s: None)
