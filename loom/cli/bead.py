@@ -18,10 +18,12 @@ from loom.clients.representation import attempt_to_json, bead_to_json
 from loom.domain.bead import Bead, NewBead
 from loom.domain.evidence import Step
 from loom.domain.lifecycle import Resolution, State
+from loom.errors import DeadlineExceeded, Unavailable
 
 SETTLED = frozenset({State.CLOSED, State.BLOCKED})
 """States in which nothing more happens by itself."""
 LOOK_EVERY_S = 0.2
+PATIENCE_S = 30.0
 
 
 @click.group()
@@ -160,12 +162,22 @@ def attempts(bead_id: str, as_json: bool) -> None:
 
 
 def follow(client: ControlClient, filed: Bead, tell: Callable[[Bead], None]) -> Bead:
-    """The bead as it is once nothing more happens to it by itself; tell gets each change."""
+    """The bead as it is once nothing more happens to it by itself; tell gets each change.
+
+    A Loom that is away for less than PATIENCE_S is waited for; raises what it says after that.
+    """
     last = filed
     tell(last)
+    heard = time.monotonic()
     while last.state not in SETTLED:
         time.sleep(LOOK_EVERY_S)
-        now = client.get_bead(filed.id)
+        try:
+            now = client.get_bead(filed.id)
+        except (Unavailable, DeadlineExceeded):
+            if time.monotonic() - heard > PATIENCE_S:
+                raise
+            continue
+        heard = time.monotonic()
         if (now.state, now.epoch) != (last.state, last.epoch):
             tell(now)
         last = now

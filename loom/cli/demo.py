@@ -22,7 +22,7 @@ from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
-from loom.errors import Conflict, Unavailable
+from loom.errors import Conflict, DeadlineExceeded, Unavailable
 from loom.messaging.topology import dead_key
 from loom.settings import load
 from loom.stack import credentials, flower
@@ -142,7 +142,7 @@ def watch(cases: list[Case], timeout_s: float, show: Callable[[list[Case]], None
             case.seconds = time.monotonic() - start
             try:
                 case.sight = case.look()
-            except Unavailable as error:
+            except (Unavailable, DeadlineExceeded) as error:
                 # A part that is being restarted comes back; the deadline is the judge.
                 case.sight = Sight(case.sight.state, error.detail)
         show(cases)

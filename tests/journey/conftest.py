@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,19 @@ class Loom:
     def client(self) -> ControlClient:
         """A client of the API."""
         return profile.of_stack(self.home).client()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows the stack's state and the end of each log, which go with it."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("loom")
+    if report.failed and isinstance(stack, Loom):
+        report.sections.append(("loom status", stack.run("status").stdout))
+        report.sections.append(("loom logs", stack.run("logs", "-n", "15").stdout))
+    return report
 
 
 @pytest.fixture(scope="session")

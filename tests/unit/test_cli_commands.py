@@ -16,6 +16,7 @@ from loom.cli import cli
 from loom.cli.profile import Profile
 from loom.domain.bead import Bead
 from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.errors import Unavailable
 from loom.testing.ledger import FakeLedger
 
 
@@ -159,6 +160,24 @@ def test_waiting_for_a_bead_ends_as_the_bead_ends(passes: bool, exit_code: int, 
     assert result.exit_code == exit_code
     said = [line.split()[-1] for line in result.stderr.splitlines()]
     assert said == ["open", "in_progress", word]
+
+
+def test_waiting_outlives_a_ledger_that_is_away_for_a_moment() -> None:
+    class Restarting(MovingLedger):
+        away = 2
+
+        def get_bead(self, bead_id: str) -> Bead:
+            if self.looks and self.away:
+                self.away -= 1
+                raise Unavailable("it restarts")
+            return super().get_bead(bead_id)
+
+    api = Api(Restarting(attempted(passes=True)))
+    api.post("/api/v1/projects", PROJECT)
+
+    result = Shell(api).run("bead", "show", api.file()["id"], "--wait")
+
+    assert result.exit_code == 0, result.stderr
 
 
 @pytest.mark.parametrize(
