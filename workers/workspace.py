@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loom.telemetry import logs
 from workers import strays
@@ -88,18 +87,21 @@ def _end_and_remove(folder: Path) -> None:
     killed = strays.kill_under(folder)
     if killed:
         log.warning("stray_processes_killed", folder=str(folder), processes=killed)
-    shutil.rmtree(folder, onerror=_open_and_retry)
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        # A command may leave folders that even their owner may not change or look into.
+        _open_up(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         log.warning("workspace_not_removed", folder=str(folder))
 
 
-def _open_and_retry(remove: Callable[..., Any], path: str, _error: object) -> None:
-    """A command may leave folders that even their owner cannot change: open them, and go on."""
+def _open_up(folder: Path) -> None:
     with suppress(OSError):
-        for place in (os.path.dirname(path), path):  # noqa: PTH120 - rmtree speaks of strings
-            if not os.path.islink(place):  # noqa: PTH114
-                os.chmod(place, stat.S_IRWXU)  # noqa: PTH101
-        if remove in (os.unlink, os.rmdir):
-            remove(path)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+        folder.chmod(stat.S_IRWXU)
+    # From the top, as a folder can be walked into only once it is open.
+    for place, names, _files in os.walk(folder):
+        for inner in (Path(place, name) for name in names):
+            if not inner.is_symlink():
+                with suppress(OSError):
+                    inner.chmod(stat.S_IRWXU)
