@@ -85,7 +85,7 @@ class Stack:
             plan.accounts.operator,
         )
         if was_running:
-            changed = self.supervisor.update()
+            changed = [*self.supervisor.update(), *self.supervisor.start_stopped()]
         else:
             self.supervisor.start(environment(self.home), reach.command(self._survey(plan)))
             changed = [program.name for program in programs]

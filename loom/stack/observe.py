@@ -95,7 +95,7 @@ def _state_by_answer(answer: Answer, logged: str) -> tuple[str, str]:
     if answer.well:
         return "running", ""
     if answer.waits or logged:
-        return "waiting", answer.why if answer.waits else logged
+        return "waiting", logged or answer.why
     return "starting", answer.why
 
 

@@ -88,7 +88,7 @@ def http(url: str) -> Answer:
 
 
 def grpc_health(port: int) -> Answer:
-    """The gRPC service reports SERVING."""
+    """The gRPC service reports SERVING; NOT_SERVING is its word for waiting."""
     place = f"{HOST}:{port}"
     with grpc.insecure_channel(place, _PRIVATE) as channel:
         try:
@@ -100,7 +100,7 @@ def grpc_health(port: int) -> Answer:
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return WELL
     said = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    return Answer(f"{place} says {said}")
+    return Answer(f"{place} says {said}", waits=said == "NOT_SERVING")
 
 
 _PRIVATE = (("grpc.enable_http_proxy", 0),)

@@ -175,6 +175,13 @@ class Supervisor:
         for name in new:
             self._call("addProcessGroup", name, ignoring=(ALREADY_ADDED,))
 
+    def start_stopped(self) -> list[str]:
+        """Start the programs that somebody stopped, or that the supervisor gave up; their names."""
+        stopped = [p.name for p in self.processes() if p.state in {"STOPPED", "EXITED", "FATAL"}]
+        for name in stopped:
+            self._call("startProcess", name, False, ignoring=(ALREADY_STARTED,))
+        return stopped
+
     def stop_all(self, names: set[str]) -> None:
         """Stop the programs, all at once, and wait for their end.
 

@@ -100,6 +100,12 @@ def test_a_second_up_changes_nothing(servers: Infrastructure) -> None:
     assert {service.name: service.pid for service in started.services} == before
 
 
+def test_what_somebody_stopped_is_started_by_the_next_up(servers: Infrastructure) -> None:
+    servers.stack.supervisor.stop_all({"pgbouncer"})
+    started = servers.stack.up(only=services.INFRASTRUCTURE)
+    assert started.changed == ("pgbouncer",)
+
+
 @pytest.mark.parametrize("name", services.INFRASTRUCTURE)
 def test_a_server_that_is_killed_comes_back(servers: Infrastructure, name: str) -> None:
     observer = Observer(servers.home, servers.ports)

@@ -44,6 +44,7 @@ def _process(state: str, said: str = "") -> Process:
         (_process("RUNNING"), Answer("no answer"), "", ("starting", "no answer")),
         (_process("RUNNING"), Answer("no answer"), "postgres", ("waiting", "postgres")),
         (_process("RUNNING"), Answer("database", waits=True), "", ("waiting", "database")),
+        (_process("RUNNING"), Answer("x", waits=True), "postgres", ("waiting", "postgres")),
         (_process("RUNNING"), None, "", ("running", "")),
         (_process("STARTING"), None, "", ("starting", "")),
         (_process("RUNNING"), None, "the broker", ("waiting", "the broker")),
