@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -22,15 +23,16 @@ class Settings(BaseSettings):
 S = TypeVar("S", bound=Settings)
 
 
-def load(kind: type[S]) -> S:
+def load(kind: type[S], default_file: Path | None = None) -> S:
     """Read the settings of one kind.
 
+    default_file: read where LOOM_SETTINGS_FILE names none; it need not exist.
     Raises Invalid naming every variable that is missing or wrong; values are not shown, since
     some are secret.
     """
     prefix = kind.model_config.get("env_prefix", "")
     try:
-        return kind(_env_file=os.environ.get(SETTINGS_FILE) or None)
+        return kind(_env_file=os.environ.get(SETTINGS_FILE) or default_file)
     except ValidationError as error:
         faults = "; ".join(
             f"{prefix}{'_'.join(str(part) for part in fault['loc'])}".upper() + f": {fault['msg']}"
