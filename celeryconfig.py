@@ -38,7 +38,9 @@ def _broker() -> BrokerSettings:
 _settings = _broker()
 
 # The connection.
-broker_url = _settings.url
+# Of several nodes Celery takes the next when one cannot be used.
+broker_url = ";".join(_settings.urls)
+broker_failover_strategy = "round-robin"
 broker_connection_timeout = _settings.timeout_s
 broker_heartbeat = _settings.heartbeat_s
 broker_heartbeat_checkrate = 2

@@ -27,10 +27,24 @@ UNDECODABLE = "x-loom-undecodable"
 
 
 def parameters(settings: BrokerSettings, service: str) -> pika.ConnectionParameters:
-    """How pika connects; service names the connection on the management pages."""
+    """How pika connects to the first node; service names it on the management pages."""
+    return every_parameters(settings, service)[0]
+
+
+def every_parameters(settings: BrokerSettings, service: str) -> list[pika.ConnectionParameters]:
+    """How pika connects to each node; all together they have the settings' time."""
+    share_s = settings.timeout_s / len(settings.addresses)
+    return [
+        _parameters(settings, service, host, port, share_s) for host, port in settings.addresses
+    ]
+
+
+def _parameters(
+    settings: BrokerSettings, service: str, host: str, port: int, timeout_s: float
+) -> pika.ConnectionParameters:
     return pika.ConnectionParameters(
-        host=settings.host,
-        port=settings.port,
+        host=host,
+        port=port,
         virtual_host=settings.vhost,
         credentials=pika.PlainCredentials(
             settings.username, settings.password.get_secret_value(), erase_on_connect=False
@@ -38,15 +52,16 @@ def parameters(settings: BrokerSettings, service: str) -> pika.ConnectionParamet
         heartbeat=settings.heartbeat_s,
         blocked_connection_timeout=BLOCKED_TIMEOUT_S,
         connection_attempts=1,
-        socket_timeout=settings.timeout_s,
-        stack_timeout=settings.timeout_s,
+        socket_timeout=timeout_s,
+        stack_timeout=timeout_s,
         client_properties={"connection_name": service},
     )
 
 
 def where(settings: BrokerSettings) -> str:
     """The broker in words, without the password."""
-    return f"the broker at {settings.host}:{settings.port} (vhost {settings.vhost})"
+    nodes = " or ".join(f"{host}:{port}" for host, port in settings.addresses)
+    return f"the broker at {nodes} (vhost {settings.vhost})"
 
 
 def reason_of(error: BaseException) -> str:
@@ -129,7 +144,7 @@ def _bare_header(buffer: bytes, error: Exception) -> tuple[int, frame.Header] | 
 
 
 class Link:
-    """A connection with its thread.
+    """A connection with its thread, to the first node that can be used.
 
     on_open runs on that thread once the connection is open, and has to lead to ready(); on_end
     runs once, at the end, with the reason. Everything of pika's is touched on that thread alone:
@@ -144,7 +159,7 @@ class Link:
         on_end: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        self._parameters = parameters(settings, service)
+        self._untried = every_parameters(settings, service)
         self._on_open, self._on_end = on_open, on_end
         self._loop = IOLoop()
         self._connection: Connection | None = None
@@ -209,13 +224,7 @@ class Link:
 
     def _run(self) -> None:
         try:
-            self._connection = Connection(
-                self._parameters,
-                on_open_callback=self._on_open,
-                on_open_error_callback=self._stop,
-                on_close_callback=self._stop,
-                custom_ioloop=self._loop,
-            )
+            self._connect()
             self._loop.start()
         except Exception as error:  # noqa: BLE001 - whatever it is ends the link, with its reason
             self._why = self._why or reason_of(error)
@@ -224,6 +233,21 @@ class Link:
         self._on_end(self._why)
         self._usable_or_ended.set()
         self._loop.close()
+
+    def _connect(self) -> None:
+        self._connection = Connection(
+            self._untried.pop(0),
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._try_next,
+            on_close_callback=self._stop,
+            custom_ioloop=self._loop,
+        )
+
+    def _try_next(self, connection: object, error: BaseException | None) -> None:
+        if self._untried and not self._why:
+            self._connect()
+        else:
+            self._stop(connection, error)
 
     def _stop(self, _connection: object, error: BaseException | None) -> None:
         self._why = self._why or (reason_of(error) if error else "closed")

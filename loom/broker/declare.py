@@ -10,7 +10,7 @@ import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
-from loom.broker.connection import parameters, reason_of, where
+from loom.broker.connection import every_parameters, reason_of, where
 from loom.errors import Unavailable
 from loom.messaging.topology import Exchange, Queue, Topology
 from loom.settings import BrokerSettings
@@ -40,7 +40,7 @@ def declare(
     Raises Unavailable when the broker is away, or refuses for a reason other than drift.
     """
     try:
-        connection = pika.BlockingConnection(parameters(settings, f"{service} (declare)"))
+        connection = pika.BlockingConnection(every_parameters(settings, f"{service} (declare)"))
     except (exceptions.AMQPError, OSError) as error:
         raise Unavailable(f"{where(settings)} cannot be used: {reason_of(error)}") from error
     try:

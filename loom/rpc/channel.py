@@ -11,6 +11,9 @@ from opentelemetry.instrumentation.grpc import client_interceptor, grpcext
 
 from loom.rpc.server import CORRELATION_ID, MAX_MESSAGE_BYTES
 
+BALANCED = '{"loadBalancingConfig": [{"round_robin": {}}]}'
+"""Every address that answers takes its turn; one that goes away is left out at once."""
+
 
 class _Details(NamedTuple):
     method: str
@@ -57,6 +60,7 @@ def connect(target: str, token: str) -> grpc.Channel:
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2_000),
+            ("grpc.service_config", BALANCED),
         ],
     )
     # The tracing interceptor is of a kind of its own, which grpc's intercept_channel does not take.

@@ -39,7 +39,11 @@ class LedgerSettings(Settings):
 
 
 class LedgerClientSettings(Settings):
-    """LOOM_LEDGER_*: how a service calls the database service."""
+    """LOOM_LEDGER_*: how a service calls the database service.
+
+    target: a name as gRPC takes it; several as `ipv4:127.0.0.1:8089,127.0.0.1:8090`, which take
+    turns.
+    """
 
     model_config = SettingsConfigDict(env_prefix="LOOM_LEDGER_")
 

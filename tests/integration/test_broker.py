@@ -99,6 +99,36 @@ def take(settings, queue, count):
     return found
 
 
+def test_of_several_nodes_the_first_that_can_be_used_is_taken(settings):
+    with Relay(settings.port) as relay:
+        gone = relay.port
+    hosts = f"127.0.0.1:{gone},{settings.host}:{settings.port}"
+    several = settings.model_copy(update={"hosts": hosts})
+    assert declare(several, "test", [CORE]) == ()
+    publisher = Publisher(several, "test")
+    envelope = Envelope(
+        exchange=TASKS, routing_key=task_key("p1"), body=b"{}", message_id="m1", correlation_id="c"
+    )
+    [published] = publisher.publish([envelope], TIMEOUT_S)
+    publisher.close()
+    assert published.confirmed
+
+
+def test_when_no_node_can_be_used_all_are_named(settings):
+    with Relay(settings.port) as relay:
+        gone = relay.port
+    several = settings.model_copy(update={"hosts": f"127.0.0.1:{gone},localhost:{gone}"})
+    with pytest.raises(Unavailable, match=f"127.0.0.1:{gone} or localhost:{gone}"):
+        Publisher(several, "test").publish(
+            [
+                Envelope(
+                    exchange=TASKS, routing_key="x", body=b"", message_id="m2", correlation_id="c"
+                )
+            ],
+            TIMEOUT_S,
+        )
+
+
 def test_a_consumer_gives_what_arrives_in_batches_in_order(settings, publisher, stopping):
     publish(publisher, *(a_task(n) for n in range(250)))
     found, sizes = [], []
