@@ -12,13 +12,13 @@ from loom.errors import Forbidden, Unauthenticated, Unavailable
 _READ = {"GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters"}
 
 ALLOWED: dict[str, frozenset[str]] = {
-    "control": frozenset(_READ | {"CreateProject", "CreateBeads", "SaveBead"}),
+    "control": frozenset(_READ | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}),
     "dispatcher": frozenset({"ListProjects", "LeaseOutbox", "SettleOutbox"}),
     "ingester": frozenset({"RecordResults", "RecordDeadLetters"}),
-    "engine": frozenset({"ExpireLeases"}),
+    "engine": frozenset({"ExpireLeases", "Reconcile"}),
     "agent": frozenset({"ClaimBead", "RenewLease"}),
     "operator": frozenset(
-        _READ | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead"}
+        _READ | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead", "Reconcile"}
     ),
 }
 """The calls of the DatabaseService that each kind of caller may make; any other is refused."""

@@ -1630,3 +1630,167 @@ class ExpireLeasesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpireLeasesResponse: _TypeAlias = ExpireLeasesResponse  # noqa: Y015
+
+@_typing.final
+class QueueDepth(_message.Message):
+    """What stands in one queue of the broker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    UNACKED_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    ready: _builtins.int
+    unacked: _builtins.int
+    """Unset: nobody can say."""
+    missing: _builtins.bool
+    """There is no such queue."""
+    age_s: _builtins.float
+    """How old the counts may be."""
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        ready: _builtins.int = ...,
+        unacked: _builtins.int | None = ...,
+        missing: _builtins.bool = ...,
+        age_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unacked", b"_unacked", "unacked", b"unacked"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unacked", b"_unacked", "age_s", b"age_s", "missing", b"missing", "queue", b"queue", "ready", b"ready", "unacked", b"unacked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__unacked: _TypeAlias = _typing.Literal["unacked"]  # noqa: Y015
+    _WhichOneofArgType__unacked: _TypeAlias = _typing.Literal["_unacked", b"_unacked"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unacked) -> _WhichOneofReturnType__unacked | None: ...
+
+Global___QueueDepth: _TypeAlias = QueueDepth  # noqa: Y015
+
+@_typing.final
+class ReconcileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUES_FIELD_NUMBER: _builtins.int
+    REPAIR_FIELD_NUMBER: _builtins.int
+    GRACE_S_FIELD_NUMBER: _builtins.int
+    repair: _builtins.bool
+    """Owe again what the broker lost, reopen what is stuck, end leases that ran out."""
+    grace_s: _builtins.float
+    """How long a dispatched bead may wait before its message is looked for; unset: the server's."""
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]: ...
+    def __init__(
+        self,
+        *,
+        queues: _abc.Iterable[Global___QueueDepth] | None = ...,
+        repair: _builtins.bool = ...,
+        grace_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_s", b"_grace_s", "grace_s", b"grace_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_s", b"_grace_s", "grace_s", b"grace_s", "queues", b"queues", "repair", b"repair"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__grace_s: _TypeAlias = _typing.Literal["grace_s"]  # noqa: Y015
+    _WhichOneofArgType__grace_s: _TypeAlias = _typing.Literal["_grace_s", b"_grace_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_s) -> _WhichOneofReturnType__grace_s | None: ...
+
+Global___ReconcileRequest: _TypeAlias = ReconcileRequest  # noqa: Y015
+
+@_typing.final
+class ProjectAccount(_message.Message):
+    """One project compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    OWED_FIELD_NUMBER: _builtins.int
+    DISPATCHED_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    STUCK_FIELD_NUMBER: _builtins.int
+    DEAD_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    DEAD_LETTERS_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    owed: _builtins.int
+    dispatched: _builtins.int
+    overdue: _builtins.int
+    running: _builtins.int
+    expired: _builtins.int
+    stuck: _builtins.int
+    dead: _builtins.int
+    lost: _builtins.int
+    """Messages that the broker should hold and does not."""
+    @_builtins.property
+    def tasks(self) -> Global___QueueDepth:
+        """Unset: the queue was not read."""
+
+    @_builtins.property
+    def dead_letters(self) -> Global___QueueDepth: ...
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        owed: _builtins.int = ...,
+        dispatched: _builtins.int = ...,
+        overdue: _builtins.int = ...,
+        running: _builtins.int = ...,
+        expired: _builtins.int = ...,
+        stuck: _builtins.int = ...,
+        dead: _builtins.int = ...,
+        tasks: Global___QueueDepth | None = ...,
+        dead_letters: Global___QueueDepth | None = ...,
+        lost: _builtins.int = ...,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dead_letters", b"_dead_letters", "_tasks", b"_tasks", "dead_letters", b"dead_letters", "tasks", b"tasks"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dead_letters", b"_dead_letters", "_tasks", b"_tasks", "dead", b"dead", "dead_letters", b"dead_letters", "differences", b"differences", "dispatched", b"dispatched", "expired", b"expired", "lost", b"lost", "overdue", b"overdue", "owed", b"owed", "project_id", b"project_id", "running", b"running", "stuck", b"stuck", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dead_letters: _TypeAlias = _typing.Literal["dead_letters"]  # noqa: Y015
+    _WhichOneofArgType__dead_letters: _TypeAlias = _typing.Literal["_dead_letters", b"_dead_letters"]  # noqa: Y015
+    _WhichOneofReturnType__tasks: _TypeAlias = _typing.Literal["tasks"]  # noqa: Y015
+    _WhichOneofArgType__tasks: _TypeAlias = _typing.Literal["_tasks", b"_tasks"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_letters) -> _WhichOneofReturnType__dead_letters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tasks) -> _WhichOneofReturnType__tasks | None: ...
+
+Global___ProjectAccount: _TypeAlias = ProjectAccount  # noqa: Y015
+
+@_typing.final
+class ReconcileResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    REOWED_FIELD_NUMBER: _builtins.int
+    REOPENED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    reowed: _builtins.int
+    reopened: _builtins.int
+    expired: _builtins.int
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectAccount]: ...
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___ProjectAccount] | None = ...,
+        reowed: _builtins.int = ...,
+        reopened: _builtins.int = ...,
+        expired: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "expired", b"expired", "reopened", b"reopened", "reowed", b"reowed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileResponse: _TypeAlias = ReconcileResponse  # noqa: Y015

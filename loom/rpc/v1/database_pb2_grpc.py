@@ -135,6 +135,11 @@ class DatabaseServiceStub:
                 request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExpireLeasesRequest.SerializeToString,
                 response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExpireLeasesResponse.FromString,
                 _registered_method=True)
+        self.Reconcile = channel.unary_unary(
+                '/loom.v1.DatabaseService/Reconcile',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileResponse.FromString,
+                _registered_method=True)
 
 
 class DatabaseServiceServicer:
@@ -275,6 +280,13 @@ class DatabaseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reconcile(self, request, context):
+        """Compares what the ledger believes with what the caller read of the broker, and mends it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DatabaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -377,6 +389,11 @@ def add_DatabaseServiceServicer_to_server(servicer, server):
                     servicer.ExpireLeases,
                     request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExpireLeasesRequest.FromString,
                     response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExpireLeasesResponse.SerializeToString,
+            ),
+            'Reconcile': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reconcile,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -920,6 +937,33 @@ class DatabaseService:
             '/loom.v1.DatabaseService/ExpireLeases',
             loom_dot_rpc_dot_v1_dot_database__pb2.ExpireLeasesRequest.SerializeToString,
             loom_dot_rpc_dot_v1_dot_database__pb2.ExpireLeasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reconcile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/Reconcile',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,6 +70,8 @@ class DatabaseServiceStub:
     ListAttempts: _grpc.UnaryUnaryMultiCallable[_database_pb2.ListAttemptsRequest, _database_pb2.ListAttemptsResponse]
     ExpireLeases: _grpc.UnaryUnaryMultiCallable[_database_pb2.ExpireLeasesRequest, _database_pb2.ExpireLeasesResponse]
     """Ends attempts whose lease ran out by the database's clock, and owes the next ones."""
+    Reconcile: _grpc.UnaryUnaryMultiCallable[_database_pb2.ReconcileRequest, _database_pb2.ReconcileResponse]
+    """Compares what the ledger believes with what the caller read of the broker, and mends it."""
 
 @_typing.type_check_only
 class DatabaseServiceAsyncStub(DatabaseServiceStub):
@@ -110,6 +112,8 @@ class DatabaseServiceAsyncStub(DatabaseServiceStub):
     ListAttempts: _aio.UnaryUnaryMultiCallable[_database_pb2.ListAttemptsRequest, _database_pb2.ListAttemptsResponse]  # type: ignore[assignment]
     ExpireLeases: _aio.UnaryUnaryMultiCallable[_database_pb2.ExpireLeasesRequest, _database_pb2.ExpireLeasesResponse]  # type: ignore[assignment]
     """Ends attempts whose lease ran out by the database's clock, and owes the next ones."""
+    Reconcile: _aio.UnaryUnaryMultiCallable[_database_pb2.ReconcileRequest, _database_pb2.ReconcileResponse]  # type: ignore[assignment]
+    """Compares what the ledger believes with what the caller read of the broker, and mends it."""
 
 class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
     """The published calls."""
@@ -267,5 +271,13 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_database_pb2.ExpireLeasesResponse, _abc.Awaitable[_database_pb2.ExpireLeasesResponse]]:
         """Ends attempts whose lease ran out by the database's clock, and owes the next ones."""
+
+    @_abc_1.abstractmethod
+    def Reconcile(
+        self,
+        request: _database_pb2.ReconcileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ReconcileResponse, _abc.Awaitable[_database_pb2.ReconcileResponse]]:
+        """Compares what the ledger believes with what the caller read of the broker, and mends it."""
 
 def add_DatabaseServiceServicer_to_server(servicer: DatabaseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
