@@ -9,16 +9,29 @@ from pathlib import Path
 
 from loom.errors import Forbidden, Unauthenticated, Unavailable
 
-_READ = {"GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters"}
+_READ = {
+    "GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters",
+    "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit",
+}  # fmt: skip
+_INTERVENE = {
+    "CancelBead", "UnblockBead", "ReplayDeadLetter", "DiscardDeadLetter",
+    "ReplayDeadLetterGroup", "DiscardDeadLetterGroup",
+}  # fmt: skip
 
 ALLOWED: dict[str, frozenset[str]] = {
-    "control": frozenset(_READ | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}),
-    "dispatcher": frozenset({"ListProjects", "LeaseOutbox", "SettleOutbox"}),
+    "control": frozenset(
+        _READ | _INTERVENE | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}
+    ),
+    "dispatcher": frozenset(
+        {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}
+    ),
     "ingester": frozenset({"RecordResults", "RecordDeadLetters"}),
-    "engine": frozenset({"ExpireLeases", "Reconcile"}),
+    "engine": frozenset({"ExpireLeases", "AdvanceReplays", "Reconcile"}),
     "agent": frozenset({"ClaimBead", "RenewLease"}),
     "operator": frozenset(
-        _READ | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead", "Reconcile"}
+        _READ
+        | _INTERVENE
+        | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead", "Reconcile"}
     ),
 }
 """The calls of the DatabaseService that each kind of caller may make; any other is refused."""

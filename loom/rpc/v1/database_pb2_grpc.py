@@ -140,6 +140,71 @@ class DatabaseServiceStub:
                 request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileRequest.SerializeToString,
                 response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileResponse.FromString,
                 _registered_method=True)
+        self.CancelBead = channel.unary_unary(
+                '/loom.v1.DatabaseService/CancelBead',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.CancelBeadRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.CancelBeadResponse.FromString,
+                _registered_method=True)
+        self.UnblockBead = channel.unary_unary(
+                '/loom.v1.DatabaseService/UnblockBead',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.UnblockBeadRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.UnblockBeadResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/loom.v1.DatabaseService/GetDeadLetter',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetterGroups = channel.unary_unary(
+                '/loom.v1.DatabaseService/ListDeadLetterGroups',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListDeadLetterGroupsRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListDeadLetterGroupsResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetter = channel.unary_unary(
+                '/loom.v1.DatabaseService/ReplayDeadLetter',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.DiscardDeadLetter = channel.unary_unary(
+                '/loom.v1.DatabaseService/DiscardDeadLetter',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetterGroup = channel.unary_unary(
+                '/loom.v1.DatabaseService/ReplayDeadLetterGroup',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterGroupRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterGroupResponse.FromString,
+                _registered_method=True)
+        self.DiscardDeadLetterGroup = channel.unary_unary(
+                '/loom.v1.DatabaseService/DiscardDeadLetterGroup',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterGroupRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterGroupResponse.FromString,
+                _registered_method=True)
+        self.ListReplays = channel.unary_unary(
+                '/loom.v1.DatabaseService/ListReplays',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListReplaysRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListReplaysResponse.FromString,
+                _registered_method=True)
+        self.AdvanceReplays = channel.unary_unary(
+                '/loom.v1.DatabaseService/AdvanceReplays',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.AdvanceReplaysRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.AdvanceReplaysResponse.FromString,
+                _registered_method=True)
+        self.ListSweepable = channel.unary_unary(
+                '/loom.v1.DatabaseService/ListSweepable',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListSweepableRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListSweepableResponse.FromString,
+                _registered_method=True)
+        self.SettleSwept = channel.unary_unary(
+                '/loom.v1.DatabaseService/SettleSwept',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.SettleSweptRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.SettleSweptResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/loom.v1.DatabaseService/ListAudit',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
 
 
 class DatabaseServiceServicer:
@@ -287,6 +352,95 @@ class DatabaseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelBead(self, request, context):
+        """What people do.
+
+        Gives a bead up: a queued one never starts, a running one's attempt ends. Repeatable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnblockBead(self, request, context):
+        """Lets a blocked bead go on, its spent budgets forgiven. Repeatable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetterGroups(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetter(self, request, context):
+        """Sends the bead of a letter, or a letter without one, on its way again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardDeadLetter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetterGroup(self, request, context):
+        """Begins the replay of every open letter of a group; AdvanceReplays carries it on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardDeadLetterGroup(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplays(self, request, context):
+        """Replays of groups, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdvanceReplays(self, request, context):
+        """Takes the next step of each replay: judges canaries, and replays what the rates allow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSweepable(self, request, context):
+        """Letters that are dealt with and of which a copy may still stand on the broker.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleSwept(self, request, context):
+        """Says which copies are gone from the broker, and which were not found there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """The audit trail, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DatabaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -394,6 +548,71 @@ def add_DatabaseServiceServicer_to_server(servicer, server):
                     servicer.Reconcile,
                     request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileRequest.FromString,
                     response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileResponse.SerializeToString,
+            ),
+            'CancelBead': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelBead,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.CancelBeadRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.CancelBeadResponse.SerializeToString,
+            ),
+            'UnblockBead': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnblockBead,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.UnblockBeadRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.UnblockBeadResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.GetDeadLetterResponse.SerializeToString,
+            ),
+            'ListDeadLetterGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetterGroups,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListDeadLetterGroupsRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListDeadLetterGroupsResponse.SerializeToString,
+            ),
+            'ReplayDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetter,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterResponse.SerializeToString,
+            ),
+            'DiscardDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardDeadLetter,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterResponse.SerializeToString,
+            ),
+            'ReplayDeadLetterGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetterGroup,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterGroupRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterGroupResponse.SerializeToString,
+            ),
+            'DiscardDeadLetterGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardDeadLetterGroup,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterGroupRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterGroupResponse.SerializeToString,
+            ),
+            'ListReplays': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplays,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListReplaysRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListReplaysResponse.SerializeToString,
+            ),
+            'AdvanceReplays': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdvanceReplays,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.AdvanceReplaysRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.AdvanceReplaysResponse.SerializeToString,
+            ),
+            'ListSweepable': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSweepable,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListSweepableRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListSweepableResponse.SerializeToString,
+            ),
+            'SettleSwept': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleSwept,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.SettleSweptRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.SettleSweptResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListAuditRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -964,6 +1183,357 @@ class DatabaseService:
             '/loom.v1.DatabaseService/Reconcile',
             loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileRequest.SerializeToString,
             loom_dot_rpc_dot_v1_dot_database__pb2.ReconcileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelBead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/CancelBead',
+            loom_dot_rpc_dot_v1_dot_database__pb2.CancelBeadRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.CancelBeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnblockBead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/UnblockBead',
+            loom_dot_rpc_dot_v1_dot_database__pb2.UnblockBeadRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.UnblockBeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/GetDeadLetter',
+            loom_dot_rpc_dot_v1_dot_database__pb2.GetDeadLetterRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.GetDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetterGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/ListDeadLetterGroups',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListDeadLetterGroupsRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListDeadLetterGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/ReplayDeadLetter',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/DiscardDeadLetter',
+            loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetterGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/ReplayDeadLetterGroup',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterGroupRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ReplayDeadLetterGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardDeadLetterGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/DiscardDeadLetterGroup',
+            loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterGroupRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.DiscardDeadLetterGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/ListReplays',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListReplaysRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListReplaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdvanceReplays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/AdvanceReplays',
+            loom_dot_rpc_dot_v1_dot_database__pb2.AdvanceReplaysRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.AdvanceReplaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSweepable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/ListSweepable',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListSweepableRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListSweepableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleSwept(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/SettleSwept',
+            loom_dot_rpc_dot_v1_dot_database__pb2.SettleSweptRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.SettleSweptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/ListAudit',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListAuditRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -72,6 +72,31 @@ class DatabaseServiceStub:
     """Ends attempts whose lease ran out by the database's clock, and owes the next ones."""
     Reconcile: _grpc.UnaryUnaryMultiCallable[_database_pb2.ReconcileRequest, _database_pb2.ReconcileResponse]
     """Compares what the ledger believes with what the caller read of the broker, and mends it."""
+    CancelBead: _grpc.UnaryUnaryMultiCallable[_database_pb2.CancelBeadRequest, _database_pb2.CancelBeadResponse]
+    """What people do.
+
+    Gives a bead up: a queued one never starts, a running one's attempt ends. Repeatable.
+    """
+    UnblockBead: _grpc.UnaryUnaryMultiCallable[_database_pb2.UnblockBeadRequest, _database_pb2.UnblockBeadResponse]
+    """Lets a blocked bead go on, its spent budgets forgiven. Repeatable."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_database_pb2.GetDeadLetterRequest, _database_pb2.GetDeadLetterResponse]
+    ListDeadLetterGroups: _grpc.UnaryUnaryMultiCallable[_database_pb2.ListDeadLetterGroupsRequest, _database_pb2.ListDeadLetterGroupsResponse]
+    ReplayDeadLetter: _grpc.UnaryUnaryMultiCallable[_database_pb2.ReplayDeadLetterRequest, _database_pb2.ReplayDeadLetterResponse]
+    """Sends the bead of a letter, or a letter without one, on its way again."""
+    DiscardDeadLetter: _grpc.UnaryUnaryMultiCallable[_database_pb2.DiscardDeadLetterRequest, _database_pb2.DiscardDeadLetterResponse]
+    ReplayDeadLetterGroup: _grpc.UnaryUnaryMultiCallable[_database_pb2.ReplayDeadLetterGroupRequest, _database_pb2.ReplayDeadLetterGroupResponse]
+    """Begins the replay of every open letter of a group; AdvanceReplays carries it on."""
+    DiscardDeadLetterGroup: _grpc.UnaryUnaryMultiCallable[_database_pb2.DiscardDeadLetterGroupRequest, _database_pb2.DiscardDeadLetterGroupResponse]
+    ListReplays: _grpc.UnaryUnaryMultiCallable[_database_pb2.ListReplaysRequest, _database_pb2.ListReplaysResponse]
+    """Replays of groups, newest first."""
+    AdvanceReplays: _grpc.UnaryUnaryMultiCallable[_database_pb2.AdvanceReplaysRequest, _database_pb2.AdvanceReplaysResponse]
+    """Takes the next step of each replay: judges canaries, and replays what the rates allow."""
+    ListSweepable: _grpc.UnaryUnaryMultiCallable[_database_pb2.ListSweepableRequest, _database_pb2.ListSweepableResponse]
+    """Letters that are dealt with and of which a copy may still stand on the broker."""
+    SettleSwept: _grpc.UnaryUnaryMultiCallable[_database_pb2.SettleSweptRequest, _database_pb2.SettleSweptResponse]
+    """Says which copies are gone from the broker, and which were not found there."""
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_database_pb2.ListAuditRequest, _database_pb2.ListAuditResponse]
+    """The audit trail, newest first."""
 
 @_typing.type_check_only
 class DatabaseServiceAsyncStub(DatabaseServiceStub):
@@ -114,6 +139,31 @@ class DatabaseServiceAsyncStub(DatabaseServiceStub):
     """Ends attempts whose lease ran out by the database's clock, and owes the next ones."""
     Reconcile: _aio.UnaryUnaryMultiCallable[_database_pb2.ReconcileRequest, _database_pb2.ReconcileResponse]  # type: ignore[assignment]
     """Compares what the ledger believes with what the caller read of the broker, and mends it."""
+    CancelBead: _aio.UnaryUnaryMultiCallable[_database_pb2.CancelBeadRequest, _database_pb2.CancelBeadResponse]  # type: ignore[assignment]
+    """What people do.
+
+    Gives a bead up: a queued one never starts, a running one's attempt ends. Repeatable.
+    """
+    UnblockBead: _aio.UnaryUnaryMultiCallable[_database_pb2.UnblockBeadRequest, _database_pb2.UnblockBeadResponse]  # type: ignore[assignment]
+    """Lets a blocked bead go on, its spent budgets forgiven. Repeatable."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_database_pb2.GetDeadLetterRequest, _database_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
+    ListDeadLetterGroups: _aio.UnaryUnaryMultiCallable[_database_pb2.ListDeadLetterGroupsRequest, _database_pb2.ListDeadLetterGroupsResponse]  # type: ignore[assignment]
+    ReplayDeadLetter: _aio.UnaryUnaryMultiCallable[_database_pb2.ReplayDeadLetterRequest, _database_pb2.ReplayDeadLetterResponse]  # type: ignore[assignment]
+    """Sends the bead of a letter, or a letter without one, on its way again."""
+    DiscardDeadLetter: _aio.UnaryUnaryMultiCallable[_database_pb2.DiscardDeadLetterRequest, _database_pb2.DiscardDeadLetterResponse]  # type: ignore[assignment]
+    ReplayDeadLetterGroup: _aio.UnaryUnaryMultiCallable[_database_pb2.ReplayDeadLetterGroupRequest, _database_pb2.ReplayDeadLetterGroupResponse]  # type: ignore[assignment]
+    """Begins the replay of every open letter of a group; AdvanceReplays carries it on."""
+    DiscardDeadLetterGroup: _aio.UnaryUnaryMultiCallable[_database_pb2.DiscardDeadLetterGroupRequest, _database_pb2.DiscardDeadLetterGroupResponse]  # type: ignore[assignment]
+    ListReplays: _aio.UnaryUnaryMultiCallable[_database_pb2.ListReplaysRequest, _database_pb2.ListReplaysResponse]  # type: ignore[assignment]
+    """Replays of groups, newest first."""
+    AdvanceReplays: _aio.UnaryUnaryMultiCallable[_database_pb2.AdvanceReplaysRequest, _database_pb2.AdvanceReplaysResponse]  # type: ignore[assignment]
+    """Takes the next step of each replay: judges canaries, and replays what the rates allow."""
+    ListSweepable: _aio.UnaryUnaryMultiCallable[_database_pb2.ListSweepableRequest, _database_pb2.ListSweepableResponse]  # type: ignore[assignment]
+    """Letters that are dealt with and of which a copy may still stand on the broker."""
+    SettleSwept: _aio.UnaryUnaryMultiCallable[_database_pb2.SettleSweptRequest, _database_pb2.SettleSweptResponse]  # type: ignore[assignment]
+    """Says which copies are gone from the broker, and which were not found there."""
+    ListAudit: _aio.UnaryUnaryMultiCallable[_database_pb2.ListAuditRequest, _database_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """The audit trail, newest first."""
 
 class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
     """The published calls."""
@@ -279,5 +329,108 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_database_pb2.ReconcileResponse, _abc.Awaitable[_database_pb2.ReconcileResponse]]:
         """Compares what the ledger believes with what the caller read of the broker, and mends it."""
+
+    @_abc_1.abstractmethod
+    def CancelBead(
+        self,
+        request: _database_pb2.CancelBeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.CancelBeadResponse, _abc.Awaitable[_database_pb2.CancelBeadResponse]]:
+        """What people do.
+
+        Gives a bead up: a queued one never starts, a running one's attempt ends. Repeatable.
+        """
+
+    @_abc_1.abstractmethod
+    def UnblockBead(
+        self,
+        request: _database_pb2.UnblockBeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.UnblockBeadResponse, _abc.Awaitable[_database_pb2.UnblockBeadResponse]]:
+        """Lets a blocked bead go on, its spent budgets forgiven. Repeatable."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _database_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.GetDeadLetterResponse, _abc.Awaitable[_database_pb2.GetDeadLetterResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListDeadLetterGroups(
+        self,
+        request: _database_pb2.ListDeadLetterGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ListDeadLetterGroupsResponse, _abc.Awaitable[_database_pb2.ListDeadLetterGroupsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetter(
+        self,
+        request: _database_pb2.ReplayDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ReplayDeadLetterResponse, _abc.Awaitable[_database_pb2.ReplayDeadLetterResponse]]:
+        """Sends the bead of a letter, or a letter without one, on its way again."""
+
+    @_abc_1.abstractmethod
+    def DiscardDeadLetter(
+        self,
+        request: _database_pb2.DiscardDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.DiscardDeadLetterResponse, _abc.Awaitable[_database_pb2.DiscardDeadLetterResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetterGroup(
+        self,
+        request: _database_pb2.ReplayDeadLetterGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ReplayDeadLetterGroupResponse, _abc.Awaitable[_database_pb2.ReplayDeadLetterGroupResponse]]:
+        """Begins the replay of every open letter of a group; AdvanceReplays carries it on."""
+
+    @_abc_1.abstractmethod
+    def DiscardDeadLetterGroup(
+        self,
+        request: _database_pb2.DiscardDeadLetterGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.DiscardDeadLetterGroupResponse, _abc.Awaitable[_database_pb2.DiscardDeadLetterGroupResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListReplays(
+        self,
+        request: _database_pb2.ListReplaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ListReplaysResponse, _abc.Awaitable[_database_pb2.ListReplaysResponse]]:
+        """Replays of groups, newest first."""
+
+    @_abc_1.abstractmethod
+    def AdvanceReplays(
+        self,
+        request: _database_pb2.AdvanceReplaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.AdvanceReplaysResponse, _abc.Awaitable[_database_pb2.AdvanceReplaysResponse]]:
+        """Takes the next step of each replay: judges canaries, and replays what the rates allow."""
+
+    @_abc_1.abstractmethod
+    def ListSweepable(
+        self,
+        request: _database_pb2.ListSweepableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ListSweepableResponse, _abc.Awaitable[_database_pb2.ListSweepableResponse]]:
+        """Letters that are dealt with and of which a copy may still stand on the broker."""
+
+    @_abc_1.abstractmethod
+    def SettleSwept(
+        self,
+        request: _database_pb2.SettleSweptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.SettleSweptResponse, _abc.Awaitable[_database_pb2.SettleSweptResponse]]:
+        """Says which copies are gone from the broker, and which were not found there."""
+
+    @_abc_1.abstractmethod
+    def ListAudit(
+        self,
+        request: _database_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ListAuditResponse, _abc.Awaitable[_database_pb2.ListAuditResponse]]:
+        """The audit trail, newest first."""
 
 def add_DatabaseServiceServicer_to_server(servicer: DatabaseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
