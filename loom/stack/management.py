@@ -11,7 +11,7 @@ from loom.errors import Unavailable
 from loom.messaging.topology import Permission
 from loom.stack import credentials
 from loom.stack.home import Home
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import Addresses
 from loom.stack.rabbitmq import VHOST, as_json
 
 TIMEOUT_S = 10.0
@@ -20,8 +20,8 @@ TIMEOUT_S = 10.0
 class Management:
     """The API of one stack's broker. Every call raises Unavailable when it does not answer."""
 
-    def __init__(self, home: Home, ports: Ports) -> None:
-        self._base = f"http://{HOST}:{ports.of('management')}/api"
+    def __init__(self, home: Home, addresses: Addresses) -> None:
+        self._base = f"http://{addresses.address('management')}/api"
         self._login = ("operator", home.secret(credentials.broker("operator")))
 
     def put_user(self, name: str, password: str, permission: Permission) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from loom.errors import Unavailable
 from loom.stack.binaries import Binaries
 from loom.stack.home import Home
-from loom.stack.ports import HOST, Addresses, Ports
+from loom.stack.ports import HOST, Addresses
 
 DATABASE = "loom"
 SUPERUSER = "postgres"
@@ -61,21 +61,22 @@ def server_command(binaries: Binaries, home: Home) -> list[str]:
 
 
 def make_roles(
-    binaries: Binaries, ports: Ports, passwords: Mapping[str, str], database: str = DATABASE
+    binaries: Binaries, addresses: Addresses, passwords: Mapping[str, str], database: str = DATABASE
 ) -> None:
     """Make the roles and the database, or bring what is there up to date.
 
     passwords: of every role, the superuser's included. They pass by stdin and the environment,
     so that no process list shows them. Raises Unavailable with psql's words.
     """
+    own = addresses.address("postgres")
     answer = subprocess.run(
         [
             str(binaries.postgres / "psql"),
             "--no-psqlrc",
             "--quiet",
             "--set=ON_ERROR_STOP=1",
-            f"--host={HOST}",
-            f"--port={ports.of('postgres')}",
+            f"--host={own.host}",
+            f"--port={own.port}",
             f"--username={SUPERUSER}",
             "--dbname=postgres",
             "--output=/dev/null",
@@ -94,8 +95,7 @@ def make_roles(
     )
     if answer.returncode:
         raise Unavailable(
-            f"PostgreSQL at {HOST}:{ports.of('postgres')} did not make Loom's roles: "
-            f"{answer.stderr.strip()[-2000:]}",
+            f"PostgreSQL at {own} did not make Loom's roles: {answer.stderr.strip()[-2000:]}",
         )
 
 

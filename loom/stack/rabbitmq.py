@@ -14,7 +14,7 @@ from loom.messaging.topology import Permission
 from loom.stack import credentials
 from loom.stack.binaries import Binaries
 from loom.stack.home import Home
-from loom.stack.ports import HOST, Addresses, Ports
+from loom.stack.ports import HOST, Addresses
 
 VHOST = "loom"
 NODE = "loom@localhost"
@@ -101,7 +101,7 @@ def as_json(permission: Permission) -> dict[str, str]:
     }
 
 
-def environment(home: Home, ports: Ports) -> dict[str, str]:
+def environment(home: Home, ports: Addresses, node: str = NODE) -> dict[str, str]:
     """The environment of the node and of rabbitmqctl for it."""
     etc, data = home.etc, home.rabbitmq
     return {
@@ -110,10 +110,10 @@ def environment(home: Home, ports: Ports) -> dict[str, str]:
         # VM itself and its TERM is an orderly stop.
         "RUNNING_UNDER_SYSTEMD": "true",
         "ERL_EPMD_ADDRESS": HOST,
-        "ERL_EPMD_PORT": str(ports.of("epmd")),
+        "ERL_EPMD_PORT": str(ports.address("epmd").port),
         "ERL_CRASH_DUMP_SECONDS": "0",
-        "RABBITMQ_NODENAME": NODE,
-        "RABBITMQ_DIST_PORT": str(ports.of("broker-dist")),
+        "RABBITMQ_NODENAME": node,
+        "RABBITMQ_DIST_PORT": str(ports.address("broker-dist").port),
         # Debian's /etc/rabbitmq is another node's.
         "RABBITMQ_CONF_ENV_FILE": "/dev/null",
         "RABBITMQ_CONFIG_FILE": str(etc / "rabbitmq.conf"),
@@ -134,6 +134,6 @@ def server_command(binaries: Binaries) -> list[str]:
     return [str(binaries.rabbitmq / "rabbitmq-server")]
 
 
-def epmd_command(binaries: Binaries, ports: Ports) -> list[str]:
+def epmd_command(binaries: Binaries, ports: Addresses) -> list[str]:
     """The argv of the Erlang port mapper, which the node would else leave behind as a daemon."""
-    return [str(binaries.epmd), "-address", HOST, "-port", str(ports.of("epmd"))]
+    return [str(binaries.epmd), "-address", HOST, "-port", str(ports.address("epmd").port)]
