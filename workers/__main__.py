@@ -22,11 +22,12 @@ from loom.messaging.topology import task_key
 from loom.settings import (
     AgentSettings,
     BrokerSettings,
+    DrillSettings,
     LedgerClientSettings,
     ServiceSettings,
     load,
 )
-from loom.telemetry import logs
+from loom.telemetry import failpoints, logs
 from loom.telemetry.process import Stopped, explain, stop_event, wait_for
 from workers import gate, task, workspace
 from workers.app import app
@@ -41,11 +42,13 @@ def main() -> int:
     try:
         agent, service = load(AgentSettings), load(ServiceSettings)
         broker, ledger = load(BrokerSettings), load(LedgerClientSettings)
+        drill = load(DrillSettings)
     except LoomError as error:
         print(explain(error), file=sys.stderr)
         return 2
     name = agent.name or f"agent-{agent.project}@{socket.gethostname()}"
     logs.configure(f"agent-{agent.project}", service.instance, service.log_level)
+    failpoints.arm(drill)
     logging.captureWarnings(True)
     for told_better_by_us in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(told_better_by_us).setLevel(logging.WARNING)

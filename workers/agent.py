@@ -18,6 +18,7 @@ from loom.domain.outbox import Claim, ClaimVerdict
 from loom.errors import Disposition, LoomError
 from loom.settings import AgentSettings
 from loom.telemetry import logs, traces
+from loom.telemetry.failpoints import failpoint
 from workers import report
 from workers.attempt import Attempt
 from workers.command import Leash
@@ -135,7 +136,9 @@ class Agent:
     def _see_through(
         self, assignment: Assignment, claim: Claim, lease: Lease, leash: Leash
     ) -> None:
+        failpoint("agent.claimed")
         outcome = self._work(claim, lease, leash)
+        failpoint("agent.worked")
         envelope = report.compose(
             outcome,
             message_id=new_message_id(),
@@ -148,6 +151,7 @@ class Agent:
             traceparent=traces.traceparent(),
         )
         report.deliver(self._publisher, envelope, lease, lease.pause)
+        failpoint("agent.reported")
         log.info(
             "attempt_reported",
             succeeded=outcome.succeeded,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from loom.messaging.envelope import Envelope
+from loom.telemetry.failpoints import unguarded
 
 
 class Status(StrEnum):
@@ -103,6 +104,9 @@ class Batch:
         with self._lock:
             if not 0 <= last < len(self._indexes):
                 return  # of an earlier batch, which was given up
+            if unguarded("tag_counting"):
+                last = len(self._indexes) - 1
+                multiple, acked = True, True
             for position in range(self._low if multiple else last, last + 1):
                 index = self._indexes[position]
                 self._decide(index, self._answer(index, acked))

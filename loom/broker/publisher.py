@@ -15,6 +15,7 @@ from loom.broker.connection import Connection, Link, reason_of
 from loom.messaging.envelope import JSON, Envelope
 from loom.settings import BrokerSettings
 from loom.telemetry import logs
+from loom.telemetry.failpoints import unguarded
 
 PERSISTENT = 2
 
@@ -109,7 +110,7 @@ class _Session:
                         envelope.routing_key,
                         envelope.body,
                         _properties(envelope),
-                        mandatory=envelope.mandatory,
+                        mandatory=envelope.mandatory and not unguarded("mandatory"),
                     )
                 except Exception as error:  # noqa: BLE001 - pika encodes all before it sends any
                     batch.unwritable(index, f"{type(error).__name__}: {error}"[:500])

@@ -13,8 +13,14 @@ from loom.control.readiness import serving
 from loom.control.server import Server
 from loom.errors import LoomError
 from loom.rpc.channel import connect
-from loom.settings import ControlSettings, LedgerClientSettings, ServiceSettings, load
-from loom.telemetry import logs, process, traces
+from loom.settings import (
+    ControlSettings,
+    DrillSettings,
+    LedgerClientSettings,
+    ServiceSettings,
+    load,
+)
+from loom.telemetry import failpoints, logs, process, traces
 
 log = logs.get(__name__)
 
@@ -28,6 +34,7 @@ def main() -> int:
         sys.stderr.write(f"loom.control: {error.detail}\n")
         return 1
     logs.configure("control", service.instance, service.log_level)
+    failpoints.arm(load(DrillSettings))
 
     def make_app() -> Flask:
         traces.configure("control", service.instance, service.otlp_endpoint)

@@ -13,6 +13,7 @@ from loom.control.projects import known_form
 from loom.domain.identity import check_bead_id
 from loom.errors import Invalid, NotFound
 from loom.telemetry import logs, traces
+from loom.telemetry.failpoints import failpoint
 
 log = logs.get(__name__)
 
@@ -30,6 +31,7 @@ def routes(ledger: Ledger) -> Blueprint:
             project_id, new, g.correlation_id, traces.traceparent(),
             idempotency.of_request(document),
         )  # fmt: skip
+        failpoint("control.filed")
         log.info(
             "beads_filed",
             project_id=project_id,

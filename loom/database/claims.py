@@ -12,6 +12,7 @@ from loom.database.writing import write
 from loom.domain.lifecycle import State
 from loom.domain.outbox import Claim, ClaimVerdict
 from loom.errors import Forbidden, Invalid, Stale
+from loom.telemetry.failpoints import failpoint
 
 _AGENT = "agent-"
 
@@ -101,6 +102,7 @@ def claim(
         return Claim(decision.verdict)
     bead = rows.bead(row)
     written = write(connection, decision.changes).get(bead_id)
+    failpoint("database.claimed")
     if written is not None:
         bead = replace(
             bead,

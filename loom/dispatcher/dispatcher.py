@@ -19,6 +19,7 @@ from loom.errors import LoomError, Unavailable
 from loom.messaging.envelope import Envelope
 from loom.messaging.topology import CORE, TASKS, Topology, of_project, task_key
 from loom.telemetry import logs, process
+from loom.telemetry.failpoints import failpoint, unguarded
 from loom.telemetry.traces import Detached
 
 BROKER = "the broker"
@@ -84,8 +85,13 @@ class Dispatcher:
 
     def dispatch(self, rows: Sequence[OutboxRow], stopping: threading.Event) -> bool:
         """Publish the rows and settle them; False when the broker needs a pause."""
+        failpoint("dispatcher.leased")
         hops = [_hop(row) for row in rows]
+        if unguarded("ack_order"):
+            self._settle(rows, [Published(Status.CONFIRMED)] * len(rows), stopping)
+            failpoint("dispatcher.settled")
         outcomes = self._publish_rows(rows, hops)
+        failpoint("dispatcher.published")
         for row, hop, outcome in zip(rows, hops, outcomes, strict=True):
             hop.end(outcome.reason)
             _tell(row, hop, outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from loom.telemetry import logs
+from loom.telemetry.failpoints import failpoint
 
 LIMIT = 500
 
@@ -20,6 +21,7 @@ class Ledger(Protocol):
 def expire(ledger: Ledger) -> bool:
     """End what ran out by the database's clock; True when there may be more of it."""
     lost, retried, blocked = ledger.expire_leases(LIMIT)
+    failpoint("engine.expired")
     if lost:
         log.warning("leases_expired", lost=lost, retried=retried, blocked=blocked)
     return lost >= LIMIT

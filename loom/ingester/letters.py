@@ -13,6 +13,7 @@ from loom.ingester.results import Taken
 from loom.messaging import deadletter
 from loom.messaging.deadletter import DeadLetter
 from loom.telemetry import logs
+from loom.telemetry.failpoints import failpoint
 
 log = logs.get(__name__)
 
@@ -38,6 +39,7 @@ class Letters:
         for portion in portions(letters, lambda letter: len(letter.body), CALL_BYTES):
             for letter, error in record(portion, self._record, stopping):
                 self._record_bare(letter, error, stopping)
+        failpoint("ingester.buried")
         taken.ack(taken.deliveries)
 
     def _record(self, letters: Sequence[DeadLetter]) -> None:

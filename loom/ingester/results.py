@@ -19,6 +19,7 @@ from loom.messaging.envelope import Delivery
 from loom.messaging.result import ResultMessage
 from loom.messaging.topology import RESULTS_QUEUE
 from loom.telemetry import logs
+from loom.telemetry.failpoints import failpoint
 from loom.telemetry.traces import Detached
 
 REFUSED = frozenset({ResultVerdict.UNKNOWN, ResultVerdict.UNPROVEN})
@@ -76,6 +77,7 @@ class Results:
 
     def handle(self, taken: Taken, stopping: threading.Event) -> None:
         """Deal with every delivery; raises Stopped when it is time to stop before that."""
+        failpoint("ingester.taken")
         readable, refused = sort(taken.deliveries)
         for portion in portions(readable, lambda r: len(r.delivery.body), CALL_BYTES):
 
@@ -93,6 +95,7 @@ class Results:
         recorded = self._ledger.record_results([(i.message, i.hop.traceparent) for i in items])
         if len(recorded) != len(items):
             raise Internal(f"the ledger answered {len(recorded)} verdicts to {len(items)} results")
+        failpoint("ingester.recorded")
         for item, answer in zip(items, recorded, strict=True):
             _tell(item, answer)
         pairs = list(zip(items, recorded, strict=True))

@@ -3,6 +3,7 @@
 from loom.settings.agent import AgentSettings
 from loom.settings.broker import BrokerSettings
 from loom.settings.control import ControlSettings
+from loom.settings.drill import DrillSettings
 from loom.settings.ledger import LedgerClientSettings, LedgerSettings
 from loom.settings.service import ServiceSettings
 from loom.settings.source import load
@@ -11,6 +12,7 @@ __all__ = [
     "AgentSettings",
     "BrokerSettings",
     "ControlSettings",
+    "DrillSettings",
     "LedgerClientSettings",
     "LedgerSettings",
     "ServiceSettings",

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from loom.errors import DeadlineExceeded, LoomError, Unavailable
-from loom.settings import ServiceSettings
-from loom.telemetry import logs, traces
+from loom.settings import DrillSettings, ServiceSettings, load
+from loom.telemetry import failpoints, logs, traces
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ def start(service: str, settings: ServiceSettings) -> threading.Event:
     Call it once, from the main thread.
     """
     logs.configure(service, settings.instance, settings.log_level)
+    failpoints.arm(load(DrillSettings))
     traces.configure(service, settings.instance, settings.otlp_endpoint)
     return stop_event()
 

@@ -1,0 +1,1 @@
+"""The drill: a stack of its own under load and faults, and an accountant who trusts nobody."""
