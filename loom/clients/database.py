@@ -14,9 +14,10 @@ from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxRow, ResultVerdict
 from loom.domain.project import Project
+from loom.domain.reconciliation import Depth, Reconciliation
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
-from loom.rpc import codec, status
+from loom.rpc import codec, reconciliation, status
 from loom.rpc.channel import connect
 from loom.rpc.v1 import database_pb2 as pb
 from loom.rpc.v1 import database_pb2_grpc
@@ -226,6 +227,18 @@ class DatabaseClient:
         """End attempts whose lease ran out: how many lost, beads owed again, beads blocked."""
         answer = self._call(self._stub.ExpireLeases, pb.ExpireLeasesRequest(limit=limit))
         return answer.lost, answer.retried, answer.blocked
+
+    def reconcile(
+        self, depths: Sequence[Depth], *, repair: bool = False, grace_s: float | None = None
+    ) -> Reconciliation:
+        """Compare the ledger with what was read of the broker, and mend. Raises Invalid."""
+        answer = self._call(
+            self._stub.Reconcile,
+            pb.ReconcileRequest(
+                queues=map(reconciliation.depth_to_pb, depths), repair=repair, grace_s=grace_s
+            ),
+        )
+        return reconciliation.from_pb(answer)
 
     def _call(self, method: Callable[..., Any], request: Any, extra_s: float = 0.0) -> Any:
         with _named_errors():

@@ -25,6 +25,7 @@ from loom.database import (
     pool,
     projects,
     query,
+    reconcile,
     results,
 )
 from loom.database.changes import Report
@@ -34,6 +35,7 @@ from loom.database.wakeups import Wakeups
 from loom.domain.bead import MAX_BATCH, Attempt, Bead, NewBead
 from loom.domain.outbox import Claim
 from loom.domain.project import Project
+from loom.domain.reconciliation import Depth, Reconciliation
 from loom.errors import Invalid, LoomError, TooLarge
 from loom.messaging.deadletter import DeadLetter
 from loom.rpc import codec
@@ -296,6 +298,17 @@ class Ledger:
         if done.lost:
             self._wakeups.tell()
         return done
+
+    def reconcile(
+        self, depths: Sequence[Depth], *, repair: bool, grace_s: float | None, time_left_s: float
+    ) -> Reconciliation:
+        """Compare with what was read of the broker, and mend if asked."""
+        wait_s = reconcile.check_grace(grace_s)
+        return self._run(
+            lambda c: reconcile.reconcile(c, depths, repair=repair, grace_s=wait_s),
+            time_left_s,
+            tells=repair,
+        )
 
     # Queries of operators.
 

@@ -96,7 +96,8 @@ _PUBLISHED = text(
          ORDER BY b.id
            FOR NO KEY UPDATE OF b
     ), marked AS (
-        UPDATE bead b SET dispatched_epoch = d.epoch FROM dispatched d WHERE b.id = d.id
+        UPDATE bead b SET dispatched_epoch = d.epoch, dispatched_at = clock_timestamp()
+          FROM dispatched d WHERE b.id = d.id
     )
     SELECT count(*) FROM gone
     """

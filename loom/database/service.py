@@ -11,7 +11,7 @@ from loom.database.deadletters import from_pb as letter_from_pb
 from loom.database.ledger import Ledger
 from loom.domain.outbox import ClaimVerdict, ResultVerdict
 from loom.errors import Unavailable
-from loom.rpc import codec
+from loom.rpc import codec, reconciliation
 from loom.rpc.server import caller
 from loom.rpc.v1 import database_pb2 as pb
 from loom.rpc.v1 import database_pb2_grpc
@@ -210,3 +210,14 @@ class DatabaseService(database_pb2_grpc.DatabaseServiceServicer):
     ) -> pb.ExpireLeasesResponse:
         done = self._ledger.expire_leases(request.limit, self._left(context))
         return pb.ExpireLeasesResponse(lost=done.lost, retried=done.retried, blocked=done.blocked)
+
+    def Reconcile(
+        self, request: pb.ReconcileRequest, context: grpc.ServicerContext
+    ) -> pb.ReconcileResponse:
+        done = self._ledger.reconcile(
+            [reconciliation.depth_from_pb(depth) for depth in request.queues],
+            repair=request.repair,
+            grace_s=request.grace_s if request.HasField("grace_s") else None,
+            time_left_s=self._left(context),
+        )
+        return reconciliation.to_pb(done)

@@ -59,6 +59,7 @@ bead = Table(
     Column("attempts", BigInteger, nullable=False),
     Column("forgiven", BigInteger, nullable=False),
     Column("dispatched_epoch", BigInteger, nullable=False),
+    _moment("dispatched_at"),
     Column("commits", JSONB, nullable=False),
     Column("correlation_id", Text, nullable=False),
     Column("traceparent", Text, nullable=False),

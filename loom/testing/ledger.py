@@ -16,18 +16,27 @@ from typing import Any
 
 from loom.clients.database import Filed, Page, Recorded
 from loom.database import cursor as cursors
-from loom.database import decisions, filing, judging, reports
+from loom.database import decisions, filing, judging, reconcile, reports
 from loom.database.beads import check_filters
 from loom.database.beads import missing as missing_bead
 from loom.database.changes import Changes, Event, Owed, Running, Standing
 from loom.database.claims import check_claim
 from loom.database.expiry import expired
 from loom.database.projects import missing as missing_project
+from loom.database.reconcile_changes import LOST, reopened, reowed
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import State
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxKind, OutboxRow
 from loom.domain.project import Project
+from loom.domain.reconciliation import (
+    Depth,
+    Held,
+    Mended,
+    Reconciliation,
+    compare,
+    to_owe,
+)
 from loom.errors import Conflict, IdempotencyKeyReused, Invalid, Stale
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
@@ -44,6 +53,7 @@ class _Kept:
     attempts: int = 0
     forgiven: int = 0
     dispatched_epoch: int = 0
+    dispatched_at: datetime = NEVER
 
 
 @dataclass(slots=True)
@@ -291,7 +301,8 @@ class FakeLedger:
                 row = self._tables.outbox.pop(id_).row
                 if row.kind is OutboxKind.TASK:
                     kept = self._tables.beads[row.bead_id]
-                    kept.dispatched_epoch = max(kept.dispatched_epoch, row.epoch)
+                    if kept.dispatched_epoch < row.epoch:
+                        kept.dispatched_epoch, kept.dispatched_at = row.epoch, self._now
             put_off = [i for i, _ in unsettled if self._owned(i, owner)]
             for id_ in put_off:
                 waiting = self._tables.outbox[id_]
@@ -408,6 +419,79 @@ class FakeLedger:
             self._apply(changes)
             counts = expired(changes)
             return counts.lost, counts.retried, counts.blocked
+
+    def reconcile(
+        self, depths: Sequence[Depth], *, repair: bool = False, grace_s: float | None = None
+    ) -> Reconciliation:
+        """As the client."""
+        due = self._now - timedelta(seconds=reconcile.check_grace(grace_s))
+        with self._lock:
+            seen = self._now - timedelta(seconds=max((d.age_s for d in depths), default=0.0))
+            held = [self._held(project_id, due, seen) for project_id in self._tables.projects]
+            queues = reconcile.queues_of(list(self._tables.projects), depths)
+            accounts = compare(held, queues)
+            if not repair:
+                return Reconciliation(accounts)
+            lost = [id_ for each in to_owe(accounts) for id_ in self._overdue(each, due)]
+            stuck = [id_ for id_, kept in self._tables.beads.items() if self._adrift(kept, due)]
+            changes = Changes()
+            for id_ in lost:
+                changes += reowed(self._standing(id_), LOST)
+            for id_ in stuck:
+                changes += reopened(self._standing(id_))
+            self._apply(changes)
+            for id_ in lost:
+                self._tables.beads[id_].dispatched_epoch = 0
+            over = any(each.held.expired for each in accounts)
+            ended = self.expire_leases()[0] if over else 0
+            return Reconciliation(accounts, Mended(len(lost), len(stuck), ended))
+
+    def _held(self, project_id: str, due: datetime, seen: datetime) -> Held:
+        beads = {k: b for k, b in self._tables.beads.items() if b.bead.project_id == project_id}
+        tries = [
+            one.attempt
+            for id_ in beads
+            for one in self._tables.tries.get(id_, ())
+            if one.attempt.outcome == "running"
+        ]
+        return Held(
+            project_id,
+            owed=sum(self._is_owed(kept) for kept in beads.values()),
+            dispatched=sum(self._on_broker(kept) for kept in beads.values()),
+            overdue=len(self._overdue(project_id, due)),
+            running=sum(attempt.claimed_at <= seen for attempt in tries),
+            expired=sum(attempt.lease_until <= due for attempt in tries),
+            stuck=sum(self._adrift(kept, due) for kept in beads.values()),
+            dead=sum(letter.project_id == project_id for letter in self._tables.letters),
+        )
+
+    def _is_owed(self, kept: _Kept) -> bool:
+        return kept.bead.state is State.OPEN and any(
+            due.row.kind is OutboxKind.TASK
+            and (due.row.bead_id, due.row.epoch) == (kept.bead.id, kept.bead.epoch + 1)
+            for due in self._tables.outbox.values()
+        )
+
+    def _on_broker(self, kept: _Kept) -> bool:
+        dispatched = kept.dispatched_epoch == kept.bead.epoch + 1
+        return kept.bead.state is State.OPEN and dispatched and not self._is_owed(kept)
+
+    def _overdue(self, project_id: str, due: datetime) -> list[str]:
+        return [
+            id_
+            for id_, kept in self._tables.beads.items()
+            if kept.bead.project_id == project_id
+            and self._on_broker(kept)
+            and kept.dispatched_at <= due
+        ]
+
+    def _adrift(self, kept: _Kept, due: datetime) -> bool:
+        if kept.bead.updated_at > due:
+            return False
+        if kept.bead.state is State.IN_PROGRESS:
+            return self._standing(kept.bead.id).running is None
+        sent = kept.dispatched_epoch == kept.bead.epoch + 1
+        return kept.bead.state is State.OPEN and not sent and not self._is_owed(kept)
 
     # What the tables hold.
 

@@ -17,6 +17,7 @@ from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxKind, OutboxRow, ResultVerdict
 from loom.domain.project import Project
+from loom.domain.reconciliation import Depth, Reconciliation
 from loom.errors import Conflict, IdempotencyKeyReused, Invalid, NotFound, Stale, TooLarge
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage, report
@@ -786,3 +787,98 @@ def test_attempts_of_no_bead_are_not_found(world: World) -> None:
         world.control.get_bead("nothing")
     world.project()
     assert world.control.list_attempts(world.bead().id) == ()
+
+
+# Reconciliation.
+
+
+def reconciled(
+    world: World, ready: int, unacked: int | None = 0, *, repair: bool = False, grace_s: float = 0.0
+) -> Reconciliation:
+    depths = [Depth("loom.tasks.alpha", ready, unacked), Depth("loom.dead.alpha")]
+    return world.engine.reconcile(depths, repair=repair, grace_s=grace_s)
+
+
+def test_a_ledger_and_a_broker_that_agree_have_nothing_unaccounted_for(world: World) -> None:
+    world.project()
+    world.file("one", "two", "three")
+    world.dispatch()
+    world.bead()
+    done = reconciled(world, ready=3, repair=True)
+    (account,) = done.accounts
+    assert (account.held.owed, account.held.dispatched, account.held.overdue) == (1, 3, 3)
+    assert (done.unaccounted, account.differences, done.mended.reowed) == (0, (), 0)
+
+
+def test_messages_that_the_broker_lost_are_owed_again_and_claimed_once(world: World) -> None:
+    world.project(queue_window=2)
+    beads = world.file("one", "two")
+    world.dispatch()
+    assert world.tasks() == [], "the window is full"
+    assert reconciled(world, ready=0).unaccounted == 2
+    assert reconciled(world, ready=0, repair=True).mended.reowed == 2
+    again = world.dispatch()
+    assert sorted((row.bead_id, row.epoch, row.attempt) for row in again) == sorted(
+        (bead.id, 1, 1) for bead in beads
+    )
+    assert reconciled(world, ready=2).unaccounted == 0
+    assert world.claim(beads[0]).verdict is ClaimVerdict.GRANTED
+    assert world.claim(beads[0]).verdict is ClaimVerdict.HELD
+
+
+def test_what_is_owed_again_already_is_not_owed_twice(world: World) -> None:
+    world.project()
+    world.bead()
+    world.dispatch()
+    assert reconciled(world, ready=0, repair=True).mended.reowed == 1
+    second = reconciled(world, ready=0, repair=True)
+    assert (second.unaccounted, second.mended.reowed) == (0, 0)
+    assert len(world.tasks()) == 1
+
+
+def test_a_running_attempt_holds_its_message_and_hides_no_lost_one(world: World) -> None:
+    world.project()
+    first, _ = world.file("one", "two")
+    world.dispatch()
+    world.claim(first)
+    assert reconciled(world, ready=1, unacked=1).unaccounted == 0
+    assert reconciled(world, ready=0, unacked=1).unaccounted == 1
+
+
+def test_a_bead_that_was_dispatched_within_the_grace_is_not_looked_for(world: World) -> None:
+    world.project()
+    world.bead()
+    world.dispatch()
+    assert reconciled(world, ready=0, grace_s=3600).unaccounted == 0
+    with pytest.raises(Invalid):
+        reconciled(world, ready=0, grace_s=-1)
+
+
+def test_without_counts_of_a_queue_nothing_of_its_project_is_taken_for_lost(world: World) -> None:
+    world.project()
+    world.bead()
+    world.dispatch()
+    done = world.engine.reconcile([], repair=True, grace_s=0)
+    assert (done.unaccounted, done.mended.reowed) == (0, 0)
+    assert done.accounts[0].differences == ("its queue was not read",)
+
+
+def test_leases_that_nobody_ended_are_ended_by_a_repair(world: World) -> None:
+    world.project()
+    bead = world.bead()
+    world.dispatch()
+    world.claim(bead)
+    world.advance(31)
+    assert reconciled(world, ready=0, unacked=1, repair=True).mended.expired == 1
+    assert world.control.get_bead(bead.id).state is State.OPEN
+
+
+def test_a_bead_owed_again_is_told_of_in_the_journal(world: World) -> None:
+    world.project()
+    bead = world.bead()
+    world.dispatch()
+    reconciled(world, ready=0, repair=True)
+    rows = world.dispatcher.lease_outbox("d", 1000)
+    told = [row for row in rows if row.type == "bead.reowed"]
+    assert [row.bead_id for row in told] == [bead.id]
+    assert "lost" in told[0].payload["reason"]
