@@ -29,3 +29,5 @@ class Project:
     timeout_s: int = DEFAULT_TIMEOUT_S
     queue_window: int = DEFAULT_QUEUE_WINDOW
     created_at: datetime | None = None
+    soft_timeout_s: int = 0
+    """Seconds after which a command is asked to end (SIGTERM), before timeout_s; 0: never."""
