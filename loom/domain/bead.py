@@ -12,6 +12,7 @@ from loom.domain.lifecycle import Resolution, State
 
 MAX_BATCH = 1_000
 """Beads in one request, which is one transaction."""
+MAX_BLOCKERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,9 @@ class NewBead:
     """A bead as it is filed.
 
     context: JSON object the agent works from: `patch` (unified diff), `test_command` (argv),
-    `timeout_s`. priority: 0 (first) to 3.
+    `timeout_s`. priority: 0 (first) to 3. not_before: it does not start earlier. blocked_by: ids of
+    beads that have to succeed first, of any project. parent: a bead that waits for this one.
+    max_attempts: instead of its project's; 0: as the project says.
     """
 
     title: str
@@ -27,6 +30,10 @@ class NewBead:
     description: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 2
+    not_before: datetime | None = None
+    blocked_by: tuple[str, ...] = ()
+    parent: str = ""
+    max_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +60,18 @@ class Bead:
     reason: str = ""
     commits: tuple[Commit, ...] = ()
     closed_at: datetime | None = None
+    not_before: datetime | None = None
+    blocked_by: tuple[str, ...] = ()
+    parent: str = ""
+    max_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try at a bead, from its claim to its end.
 
-    outcome: running, succeeded, failed, lost (its lease ran out) or superseded (taken over).
+    outcome: running, succeeded, failed, lost (its lease ran out), superseded (taken over) or
+    cancelled.
     """
 
     bead_id: str

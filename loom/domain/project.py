@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 DEFAULT_TIMEOUT_S = 900
 MAX_TIMEOUT_S = 86_400
 DEFAULT_QUEUE_WINDOW = 32
 """How many beads of a project may stand in its queue at once: the ledger keeps the order of the
 rest."""
+DEFAULT_WEIGHT = 10
+MAX_WEIGHT = 100
+MAX_IN_PROGRESS = 10_000
+MAX_ATTEMPTS = 100
+
+
+class ProjectState(StrEnum):
+    """Whether work of a project may start; beads are accepted in every state."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    """Nothing starts, not even a further attempt; what runs goes on to its end."""
+    DRAINING = "draining"
+    """Beads that were begun are finished, further attempts included; no other is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +33,10 @@ class Project:
 
     repository: what `git clone` takes. test_command: argv, run at the root of the checkout.
     timeout_s: wall-clock seconds for one command. queue_window: how many of its beads may be on
-    the broker at once.
+    the broker at once. state: whether its work may start. weight: its share of what is dispatched
+    beside other projects, 1 to 100. max_in_progress: how many of its beads may be in progress at
+    once, 0: any number. max_attempts: how many attempts a bead of it gets in all unless the bead
+    says otherwise, 0: as many as each class of failure allows.
     """
 
     id: str
@@ -31,3 +49,7 @@ class Project:
     created_at: datetime | None = None
     soft_timeout_s: int = 0
     """Seconds after which a command is asked to end (SIGTERM), before timeout_s; 0: never."""
+    state: ProjectState = ProjectState.ACTIVE
+    weight: int = DEFAULT_WEIGHT
+    max_in_progress: int = 0
+    max_attempts: int = 0

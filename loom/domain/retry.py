@@ -31,11 +31,24 @@ def backoff_s(attempts: int, jitter: float) -> float:
     return float(jitter * min(CAP_S, BASE_S * 2**attempts))
 
 
-def after_failure(
-    failure_class: FailureClass, attempts: int, reason: str, jitter: float
-) -> Decision:
-    """Decide after the attempts-th attempt failed; jitter is a random number in [0, 1)."""
+def budget_of(failure_class: FailureClass, max_attempts: int = 0) -> int:
+    """How many attempts a bead gets in all when they end in failures of this class.
+
+    max_attempts: the bead's or its project's limit; it takes the place of the budget of every
+    class that is tried again at all. 0: none.
+    """
     budget = BUDGET[failure_class]
+    return max_attempts if max_attempts and budget > 1 else budget
+
+
+def after_failure(
+    failure_class: FailureClass, attempts: int, reason: str, jitter: float, max_attempts: int = 0
+) -> Decision:
+    """Decide after the attempts-th attempt failed; jitter is a random number in [0, 1).
+
+    max_attempts: the bead's or its project's limit; 0: none.
+    """
+    budget = budget_of(failure_class, max_attempts)
     if failure_class is FailureClass.WORK or (
         failure_class is FailureClass.TIMEOUT and attempts >= budget
     ):
