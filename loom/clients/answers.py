@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,6 +15,17 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str = ""
+
+
+def every(page: Callable[[str], Page[T]]) -> Iterator[T]:
+    """The items of all pages. page: gives the one at a cursor, the first at the empty one."""
+    cursor = ""
+    while True:
+        found = page(cursor)
+        yield from found.items
+        cursor = found.next_cursor
+        if not cursor:
+            return
 
 
 @dataclass(frozen=True, slots=True)

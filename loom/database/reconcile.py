@@ -33,7 +33,8 @@ _OWED = (
     " WHERE o.kind = 'task' AND o.bead_id = b.id AND o.epoch = b.epoch + 1)"
 )
 _LATE = (
-    "coalesce(b.dispatched_at, b.updated_at) <= clock_timestamp() - :grace_s * interval '1 second'"
+    "coalesce(b.dispatched_at, b.updated_at)"
+    " <= clock_timestamp() - (:grace_s + :age_s) * interval '1 second'"
 )
 _ADRIFT = f"""b.updated_at <= clock_timestamp() - :grace_s * interval '1 second' AND (
     b.state = 'open' AND b.dispatched_epoch <> b.epoch + 1 AND NOT {_OWED}
@@ -119,21 +120,17 @@ def reconcile(
     connection: Connection, depths: Sequence[Depth], *, repair: bool, grace_s: float
 ) -> Reconciliation:
     """Compare, and with repair mend; the accounts are those from before."""
-    accounts = _accounts(connection, depths, grace_s)
-    return Reconciliation(accounts, _mend(connection, accounts, grace_s) if repair else Mended())
-
-
-def _accounts(
-    connection: Connection, depths: Sequence[Depth], grace_s: float
-) -> tuple[Account, ...]:
     age_s = max((depth.age_s for depth in depths), default=0.0)
-    found = connection.execute(_HELD, {"grace_s": grace_s, "age_s": age_s}).mappings()
-    held = [Held(**row) for row in found]
-    return compare(held, queues_of([each.project_id for each in held], depths))
+    given = {"grace_s": grace_s, "age_s": age_s}
+    held = [Held(**row) for row in connection.execute(_HELD, given).mappings()]
+    accounts = compare(held, queues_of([each.project_id for each in held], depths))
+    return Reconciliation(accounts, _mend(connection, accounts, given) if repair else Mended())
 
 
-def _mend(connection: Connection, accounts: Sequence[Account], grace_s: float) -> Mended:
-    given = {"grace_s": grace_s, "limit": LARGEST}
+def _mend(
+    connection: Connection, accounts: Sequence[Account], given: Mapping[str, float]
+) -> Mended:
+    given = {**given, "limit": LARGEST}
     projects = list(to_owe(accounts))
     lost: list[str] = []
     if projects:

@@ -7,6 +7,7 @@ differ between RabbitMQ 3.10 and 4.x. Sources: rabbitmq.com/docs/quorum-queues, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +122,16 @@ def event_key(event_type: str) -> str:
     return f"{EVENTS}.{event_type}"
 
 
+def metric_key(service: str) -> str:
+    """The routing key of what a service measures."""
+    return f"{METRICS}.{service}"
+
+
+def queues_of(project_ids: Iterable[str]) -> list[str]:
+    """The names of the projects' queues."""
+    return [queue.name for each in project_ids for queue in of_project(each).queues]
+
+
 def project_of_queue(name: str) -> str:
     """The project whose task or dead-letter queue this is; empty for a queue of Loom's own."""
     match = _PROJECT_QUEUE.fullmatch(name)
@@ -188,6 +199,9 @@ def permission_of(service: str) -> Permission:
             _only(_CORE_NAMES), _only(_CORE_NAMES - {TASKS}), _only(_CORE_NAMES)
         ),
         "flower": Permission(_WATCHER, _WATCHER, _WATCHER),
+        # They count messages, which needs no permission; and the engine says how many are missing.
+        "control": NO_PERMISSION,
+        "engine": Permission(_NOTHING, _only({METRICS}), _NOTHING),
         "operator": Permission(".*", ".*", ".*"),
     }[service]
 

@@ -26,7 +26,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}
     ),
     "ingester": frozenset({"RecordResults", "RecordDeadLetters"}),
-    "engine": frozenset({"ExpireLeases", "AdvanceReplays", "Reconcile"}),
+    "engine": frozenset({"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile"}),
     "agent": frozenset({"ClaimBead", "RenewLease"}),
     "operator": frozenset(
         _READ

@@ -14,7 +14,7 @@ SUPERVISOR = "supervisor-password"
 FLOWER = "flower-password"
 COOKIE = "erlang-cookie"
 
-BROKER_USERS = ("dispatcher", "ingester", "flower", "operator")
+BROKER_USERS = ("control", "dispatcher", "ingester", "engine", "flower", "operator")
 """Loom's own users on the broker; each agent has one more, which the fleet makes."""
 LEDGER_CALLERS = ("control", "dispatcher", "ingester", "engine", "operator")
 """Who calls the database service; each agent is one more."""

@@ -29,6 +29,8 @@ PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
 TAGS: Mapping[str, tuple[str, ...]] = {
     "operator": ("administrator",),
     "flower": ("management",),
+    "control": ("management",),
+    "engine": ("management",),
 }
 """What a user may do in the management pages, where it may at all."""
 

@@ -143,12 +143,13 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
         | {
             "LOOM_CONTROL_LISTEN": listen("control"),
             "LOOM_CONTROL_TOKEN_SHA256": credentials.sha256(home.secret(credentials.API_TOKEN)),
-        },
+        }
+        | counting_settings(plan, "control"),
         "dispatcher": common
         | ledger_settings(plan, "dispatcher")
         | broker_settings(plan, "dispatcher"),
         "ingester": common | ledger_settings(plan, "ingester") | broker_settings(plan, "ingester"),
-        "engine": common | ledger_settings(plan, "engine"),
+        "engine": common | ledger_settings(plan, "engine") | counting_settings(plan, "engine"),
         "flower": common | broker_settings(plan, "flower"),
         "fleet": common
         | {
@@ -177,6 +178,12 @@ def broker_settings(plan: Plan, user: str) -> dict[str, str | int]:
         "LOOM_BROKER_USERNAME": user,
         "LOOM_BROKER_PASSWORD": plan.home.secret(credentials.broker(user)),
     }
+
+
+def counting_settings(plan: Plan, user: str) -> dict[str, str | int]:
+    """How this user counts the broker's messages."""
+    url = f"http://{plan.addresses.address('management')}"
+    return broker_settings(plan, user) | {"LOOM_BROKER_MANAGEMENT_URL": url}
 
 
 def digest_of(*files: Path) -> str:

@@ -426,13 +426,13 @@ class FakeLedger:
         """As the client."""
         due = self._now - timedelta(seconds=reconcile.check_grace(grace_s))
         with self._lock:
-            seen = self._now - timedelta(seconds=max((d.age_s for d in depths), default=0.0))
-            held = [self._held(project_id, due, seen) for project_id in self._tables.projects]
+            age = timedelta(seconds=max((depth.age_s for depth in depths), default=0.0))
+            held = [self._held(project_id, due, age) for project_id in self._tables.projects]
             queues = reconcile.queues_of(list(self._tables.projects), depths)
             accounts = compare(held, queues)
             if not repair:
                 return Reconciliation(accounts)
-            lost = [id_ for each in to_owe(accounts) for id_ in self._overdue(each, due)]
+            lost = [id_ for each in to_owe(accounts) for id_ in self._overdue(each, due - age)]
             stuck = [id_ for id_, kept in self._tables.beads.items() if self._adrift(kept, due)]
             changes = Changes()
             for id_ in lost:
@@ -446,7 +446,7 @@ class FakeLedger:
             ended = self.expire_leases()[0] if over else 0
             return Reconciliation(accounts, Mended(len(lost), len(stuck), ended))
 
-    def _held(self, project_id: str, due: datetime, seen: datetime) -> Held:
+    def _held(self, project_id: str, due: datetime, age: timedelta) -> Held:
         beads = {k: b for k, b in self._tables.beads.items() if b.bead.project_id == project_id}
         tries = [
             one.attempt
@@ -458,8 +458,8 @@ class FakeLedger:
             project_id,
             owed=sum(self._is_owed(kept) for kept in beads.values()),
             dispatched=sum(self._on_broker(kept) for kept in beads.values()),
-            overdue=len(self._overdue(project_id, due)),
-            running=sum(attempt.claimed_at <= seen for attempt in tries),
+            overdue=len(self._overdue(project_id, due - age)),
+            running=sum(attempt.claimed_at <= self._now - age for attempt in tries),
             expired=sum(attempt.lease_until <= due for attempt in tries),
             stuck=sum(self._adrift(kept, due) for kept in beads.values()),
             dead=sum(letter.project_id == project_id for letter in self._tables.letters),
