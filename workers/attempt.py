@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,7 @@ from loom.errors import Invalid
 from loom.telemetry import logs, traces
 from workers import command, commit, recipe
 from workers.command import Ended, Leash
+from workers.fencing import Placed, Token
 from workers.git import Git
 from workers.lease import Lease
 from workers.recipe import Recipe
@@ -91,7 +93,8 @@ class Attempt:
         tree, parent = self._apply(git, place, plan.patch) if plan.patch else ("", "")
         self._test(plan, place)
         if tree:
-            self._push(git, place, self._commit(git, place, tree, parent))
+            sha = self._commit(git, place, tree, parent)
+            self._push(git, place, sha, parent)
 
     def _checkout(self, git: Git, place: Workspace) -> None:
         # --no-local: a path is fetched like any other address, so that nothing of a repository
@@ -109,7 +112,17 @@ class Attempt:
                 FailureClass.INFRA,
                 f"{self._project.repository} cannot be checked out: {_last_words(ended)}",
             )
+        self._token = Token(
+            git, place.checkout, self._project.repository, self._bead.id, self._epoch
+        )
         if self._epoch > 1:
+            if self._token.withdraw_older() is Placed.FAILED:
+                self._lease.check()
+                self._end(
+                    FailureClass.INFRA,
+                    f"{self._project.repository} cannot be asked for earlier attempts: "
+                    + _last_line(self._token.words),
+                )
             self._resume(git, place)
 
     def _resume(self, git: Git, place: Workspace) -> None:
@@ -118,15 +131,19 @@ class Attempt:
         From the same parent the same work gives the same commit, whatever became of the default
         branch meanwhile; so the branch never has to move again.
         """
+        if self._pushed_before(git, place):
+            self._ask(git, place, "checkout", "--quiet", "--detach", "FETCH_HEAD^")
+            log.info("pushed_work_resumed", branch=self._branch)
+
+    def _pushed_before(self, git: Git, place: Workspace) -> bool:
+        """Whether the branch is there with a commit of this bead, which is FETCH_HEAD then."""
         fetch = ("fetch", "--quiet", "--no-tags", "--depth=2", "--", self._project.repository)
         if git.run(*fetch, self._ref, cwd=place.checkout).exit_code != 0:
-            return
+            return False
         whose = self._ask(
             git, place, "log", "-1", "--format=%(trailers:key=Bead-Id,valueonly)", "FETCH_HEAD"
         )
-        if whose == self._bead.id:
-            self._ask(git, place, "checkout", "--quiet", "--detach", "FETCH_HEAD^")
-            log.info("pushed_work_resumed", branch=self._branch)
+        return whose == self._bead.id
 
     def _apply(self, git: Git, place: Workspace, patch: bytes) -> tuple[str, str]:
         """Apply the patch; the tree that the commit gets, and its parent.
@@ -155,11 +172,25 @@ class Attempt:
                 environment=given,
                 timeout_s=plan.timeout_s,
                 leash=self._leash,
+                soft_timeout_s=plan.soft_timeout_s,
             )
         self._note("test", argv, ended)
         self._output = ended.output
+        if ended.timed_out and ended.exit_code is not None:
+            self._end(
+                FailureClass.TIMEOUT,
+                f"the test command was asked to stop after {plan.soft_timeout_s:g} s, "
+                f"and {_how(ended)}",
+            )
         if ended.timed_out:
             self._end(FailureClass.TIMEOUT, f"the test command did not end in {plan.timeout_s:g} s")
+        if ended.exit_code == -signal.SIGKILL:
+            # Nothing of ours sent it: the kernel was out of memory, or an operator stepped in.
+            self._end(
+                FailureClass.INFRA,
+                "the test command was killed from outside (signal 9), as for want of memory: "
+                + _last_words(ended),
+            )
         if ended.exit_code != 0:
             self._end(FailureClass.WORK, f"the test command {_how(ended)}: {_last_words(ended)}")
 
@@ -174,22 +205,34 @@ class Attempt:
             self._end(FailureClass.INFRA, f"git made no commit: {_words(ended)}")
         return ended.output.strip()
 
-    def _push(self, git: Git, place: Workspace, sha: str) -> None:
-        branch, ref = self._branch, self._ref
-        # An empty expectation: the branch is made, or it is there with this very commit.
-        arguments = (
-            *("push", "--porcelain", "--no-verify", f"--force-with-lease={ref}:"),
-            *("--", self._project.repository, f"{sha}:{ref}"),
-        )
+    def _push(self, git: Git, place: Workspace, sha: str, parent: str) -> None:
+        token, branch = self._token, self._branch
+        if token.place(parent) is Placed.FAILED:
+            self._lease.check()
+            words = _last_line(token.words)
+            self._end(FailureClass.INFRA, f"{branch} cannot be pushed: {words}")
+        # After the token is placed: whoever gets the bead after this yes finds it and removes it.
         self._lease.fence()
-        with traces.span("push"):
-            ended = git.run(*arguments, cwd=place.checkout)
+        arguments, ended = self._push_once(git, place, sha)
+        if ended.exit_code != 0 and token.refused_in(ended.output):
+            # Either somebody else has the bead by now, or the repository removes no such refs.
+            self._lease.fence()
+            log.warning("push_not_fenced", why=_last_words(ended))
+            token.give_up()
+            arguments, ended = self._push_once(git, place, sha)
         self._note("push", git.argv(*arguments), ended)
         if ended.exit_code == 0:
             self._commits.append(Commit(sha, branch))
             log.info("branch_pushed", branch=branch, sha=sha)
             return
+        token.give_up()
         if "[rejected]" in ended.output:
+            if self._pushed_before(git, place):
+                self._end(
+                    FailureClass.INFRA,
+                    f"an earlier attempt's push of {branch} landed meanwhile: the next attempt "
+                    "goes on from it",
+                )
             self._end(
                 FailureClass.WORK,
                 f"the branch {branch} exists already, with another commit than {sha}: look at it, "
@@ -198,6 +241,17 @@ class Attempt:
         if "[remote rejected]" in ended.output:
             self._end(FailureClass.WORK, f"the repository refuses {branch}: {_words(ended)}")
         self._end(FailureClass.INFRA, f"{branch} cannot be pushed: {_last_words(ended)}")
+
+    def _push_once(self, git: Git, place: Workspace, sha: str) -> tuple[Sequence[str], Ended]:
+        ref = self._ref
+        # An empty expectation: the branch is made, or it is there with this very commit.
+        arguments = (
+            *("push", "--porcelain", "--no-verify", f"--force-with-lease={ref}:"),
+            *(*self._token.options, "--", self._project.repository, f"{sha}:{ref}"),
+            *self._token.refspecs,
+        )
+        with traces.span("push"):
+            return arguments, git.run(*arguments, cwd=place.checkout)
 
     def _ask(self, git: Git, place: Workspace, *arguments: str) -> str:
         ended = git.run(*arguments, cwd=place.checkout)
@@ -248,4 +302,8 @@ def _words(ended: Ended) -> str:
 
 def _last_words(ended: Ended) -> str:
     """The last line of what it said, or its signal."""
-    return _words(ended).splitlines()[-1][:500]
+    return _last_line(_words(ended))
+
+
+def _last_line(words: str) -> str:
+    return (words.strip() or "it said nothing").splitlines()[-1][:500]

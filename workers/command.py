@@ -32,7 +32,8 @@ CANNOT_RUN = 127
 class Ended:
     """How a command ended. exit_code: negative for a signal; None if it was made to end.
 
-    output: the end of stdout and stderr together, undecodable bytes replaced.
+    output: the end of stdout and stderr together, undecodable bytes replaced. timed_out: it ran
+    into its soft or its hard limit; after the soft one it may still have ended by itself.
     """
 
     exit_code: int | None
@@ -65,6 +66,12 @@ class Leash:
             if self._group is not None:
                 _kill(self._group)
 
+    def ask(self) -> None:
+        """Ask the running command's group to end (SIGTERM)."""
+        with self._lock:
+            if self._group is not None:
+                _signal(self._group, signal.SIGTERM)
+
     def tie(self, group: int) -> None:
         """The group runs now; it is killed at once if the leash was pulled meanwhile."""
         with self._lock:
@@ -88,8 +95,12 @@ def run(
     timeout_s: float,
     leash: Leash,
     stdin: bytes = b"",
+    soft_timeout_s: float | None = None,
 ) -> Ended:
-    """Run argv and wait for its end, at most timeout_s seconds; a missing program is an ending."""
+    """Run argv and wait for its end, at most timeout_s seconds; a missing program is an ending.
+
+    soft_timeout_s: after so many seconds its group is asked to end, and has the rest for it.
+    """
     started = time.monotonic()
     with tempfile.TemporaryFile() as given:
         given.write(stdin)
@@ -111,7 +122,10 @@ def run(
     tail = _Tail()
     try:
         leash.tie(process.pid)
-        timed_out = not _follow(process, tail, started + timeout_s)
+        asked = soft_timeout_s is not None and not _follow(process, tail, started + soft_timeout_s)
+        if asked:
+            leash.ask()
+        killed = not _follow(process, tail, started + timeout_s)
     finally:
         # Before the process is waited for, as until then no other group can have its number.
         leash.untie()
@@ -119,12 +133,11 @@ def run(
         if process.stdout is not None:
             _drain(process.stdout, tail)
             process.stdout.close()
-    forced = timed_out or leash.pulled
     return Ended(
-        exit_code=None if forced else process.returncode,
+        exit_code=None if killed or leash.pulled else process.returncode,
         duration_s=time.monotonic() - started,
         output=tail.text(),
-        timed_out=timed_out and not leash.pulled,
+        timed_out=(asked or killed) and not leash.pulled,
         cancelled=leash.pulled,
     )
 
@@ -173,8 +186,12 @@ def _read(descriptor: int, tail: _Tail) -> bytes | None:
 
 
 def _kill(group: int) -> None:
+    _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(group, number)
 
 
 class _Tail:

@@ -13,6 +13,11 @@ from loom.telemetry import logs
 
 RETRY_S = 0.5
 """Between two tries of a renewal that got no answer."""
+LONGEST_PAUSE_S = 2.0
+"""Between two renewals: a bead that was cancelled or taken over is let go within this time and the
+time of one answer."""
+
+TOO_LATE = "it could not be renewed before its end"
 
 log = logs.get(__name__)
 
@@ -22,11 +27,12 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """Renews a lease at a third of its time, from a thread of its own.
+    """Renews a lease every third of its time, or 2 s, from a thread of its own.
 
-    It is lost when the ledger says so, or when no renewal came through until shortly before its
-    end; then on_lost is called, once. The end is reckoned from before the request, by this
-    machine's clock, so that it is never later than the ledger's.
+    It is lost when the ledger says so, when no renewal came through until shortly before its end,
+    or when its holder says why it may go on no longer; then on_lost is called, once. The end is
+    reckoned from before the request, by this machine's monotonic clock, so that it is never later
+    than the ledger's.
     """
 
     def __init__(
@@ -35,14 +41,20 @@ class Lease:
         lease_s: float,
         asked_at: float,
         on_lost: Callable[[], None],
+        why_not: Callable[[], str] = str,
     ) -> None:
-        """renew: asks the ledger; gives seconds. asked_at: time.monotonic() before the claim."""
+        """renew: asks the ledger; gives seconds. asked_at: time.monotonic() before the claim.
+
+        why_not: why the holder may not go on, by its own means; empty while it may.
+        """
         self._renew = renew
         self._on_lost = on_lost
+        self._why_not = why_not
         self._lock = threading.Lock()
         self._lost = threading.Event()
         self._done = threading.Event()
         self._why = ""
+        self._pause_s = LONGEST_PAUSE_S
         self._extend(asked_at, lease_s)
         self._threads = [
             threading.Thread(target=loop, name=f"lease-{loop.__name__}", daemon=True)
@@ -68,18 +80,28 @@ class Lease:
         return self._lost.is_set()
 
     def check(self) -> None:
-        """Raise LeaseLost if it is lost."""
+        """Raise LeaseLost if it is lost, also where no thread has come to notice it yet.
+
+        A process that was stopped and goes on is ahead of its threads.
+        """
+        if not self._done.is_set() and not self.lost:
+            why = self._why_not()
+            if why:
+                self._lose(why)
+            elif time.monotonic() >= self._end:
+                self._lose(TOO_LATE)
         if self.lost:
             raise LeaseLost(self._why)
 
     def fence(self) -> None:
-        """Renew now, before a step that others can see; raises LeaseLost.
+        """Have the ledger say now that the bead is still this attempt's; raises LeaseLost.
 
-        Without an answer the step may still be taken as long as the lease runs: nobody else gets
-        the bead before its end.
+        While the ledger is away it is asked again, until the lease ends: only an answer proves
+        that nobody else had got the bead by then.
         """
         self.check()
-        self._renew_once()
+        while not self._renew_once():
+            self.pause(RETRY_S)
         self.check()
 
     def pause(self, seconds: float) -> None:
@@ -89,29 +111,37 @@ class Lease:
 
     def _keep_renewing(self) -> None:
         while not self._done.wait(self._pause_s) and not self.lost:
+            why = self._why_not()
+            if why:
+                self._lose(why)
+                return
             self._renew_once()
 
     def _watch_the_end(self) -> None:
         while not self._done.wait(max(0.0, self._end - time.monotonic())) and not self.lost:
             if time.monotonic() >= self._end:
-                self._lose("it could not be renewed before its end")
+                self._lose(TOO_LATE)
 
-    def _renew_once(self) -> None:
+    def _renew_once(self) -> bool:
+        """Ask the ledger once; True when it renewed the lease. It may be lost afterwards."""
         asked_at = time.monotonic()
         try:
-            self._extend(asked_at, self._renew())
+            lease_s = self._renew()
         except LoomError as error:
             if error.meaning.disposition is not Disposition.RETRY:
                 self._lose(f"the ledger says: {error.detail}")
-                return
-            log.warning("lease_not_renewed", why=error.detail)
-            self._pause_s = RETRY_S
+            else:
+                log.warning("lease_not_renewed", why=error.detail)
+                self._pause_s = min(self._pause_s, RETRY_S)
+            return False
+        self._extend(asked_at, lease_s)
+        return True
 
     def _extend(self, asked_at: float, lease_s: float) -> None:
         # What is left at the end is for killing the command, whose last write must not come after
         # another agent's first.
         self._end = asked_at + lease_s - min(2.0, lease_s / 5)
-        self._pause_s = lease_s / 3
+        self._pause_s = min(lease_s / 3, LONGEST_PAUSE_S)
 
     def _lose(self, why: str) -> None:
         with self._lock:

@@ -15,19 +15,25 @@ MAX_PATCH_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The steps of an attempt. patch: empty for none. timeout_s: for the test command."""
+    """The steps of an attempt. patch: empty for none. timeout_s: for the test command.
+
+    soft_timeout_s: after which the test command is asked to end; None: it is never asked.
+    """
 
     patch: bytes
     test_command: tuple[str, ...]
     timeout_s: float
+    soft_timeout_s: float | None = None
 
 
 def read(bead: Bead, project: Project) -> Recipe:
     """The recipe of a bead; raises Invalid saying what in its context cannot be worked from."""
+    timeout_s = _seconds(bead.context, "timeout_s") or float(project.timeout_s)
     return Recipe(
         patch=_patch(bead.context),
         test_command=_test_command(bead.context, project),
-        timeout_s=_timeout_s(bead.context, project),
+        timeout_s=timeout_s,
+        soft_timeout_s=_soft_timeout_s(bead.context, project, timeout_s),
     )
 
 
@@ -64,15 +70,28 @@ def _test_command(context: Mapping[str, Any], project: Project) -> tuple[str, ..
     return tuple(command)
 
 
-def _timeout_s(context: Mapping[str, Any], project: Project) -> float:
-    timeout = context.get("timeout_s")
-    if timeout is None:
-        return float(project.timeout_s)
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise Invalid(f"context.timeout_s has to be a number of seconds; it is {_kind(timeout)}")
-    if not 0 < timeout <= MAX_TIMEOUT_S:
-        raise Invalid(f"context.timeout_s is {timeout}: it has to be over 0, up to {MAX_TIMEOUT_S}")
-    return float(timeout)
+def _soft_timeout_s(context: Mapping[str, Any], project: Project, timeout_s: float) -> float | None:
+    """The bead's own, which has to leave time before the hard limit; or the project's."""
+    own = _seconds(context, "soft_timeout_s")
+    if own is not None and own >= timeout_s:
+        raise Invalid(
+            f"context.soft_timeout_s is {own:g}: it has to be below the {timeout_s:g} s after "
+            "which the command is killed"
+        )
+    if own is None and 0 < project.soft_timeout_s < timeout_s:
+        return float(project.soft_timeout_s)
+    return own
+
+
+def _seconds(context: Mapping[str, Any], name: str) -> float | None:
+    seconds = context.get(name)
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise Invalid(f"context.{name} has to be a number of seconds; it is {_kind(seconds)}")
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise Invalid(f"context.{name} is {seconds}: it has to be over 0, up to {MAX_TIMEOUT_S}")
+    return float(seconds)
 
 
 def _kind(value: object) -> str:
