@@ -172,11 +172,20 @@ def test_every_service_that_is_killed_comes_back_and_beads_still_travel(
 
 
 def test_a_killed_agent_leaves_no_bead_behind(loom: Loom, project: str, repository: Path) -> None:
+    agent = loom.services()[f"agent-{project}"]["pid"]
+    began = repository / "began"
+    # The first to run it hangs until it is killed; the second finds that and passes.
+    hangs_once = (
+        "import os, sys, time\n"
+        "try:\n    os.mkdir(sys.argv[1])\n"
+        "except FileExistsError:\n    sys.exit()\n"
+        "time.sleep(600)"
+    )
+    command = ["python3", "-c", hangs_once, str(began)]
     with loom.client() as client:
-        slow = ["python3", "-c", "import time; time.sleep(3)"]
-        bead = client.create_bead(project, NewBead("Slow", context={"test_command": slow}))
-        eventually("an agent has it", lambda: client.get_bead(bead.id).state == "in_progress")
-        os.kill(loom.services()[f"agent-{project}"]["pid"], signal.SIGKILL)
+        bead = client.create_bead(project, NewBead("Slow", context={"test_command": command}))
+        eventually("an agent works on it", began.exists)
+        os.kill(agent, signal.SIGKILL)
 
         done = follow(client, bead, lambda _bead: None)
 
