@@ -29,6 +29,9 @@ PARTS: dict[str, Part] = {
     "token": Part("stack", "token", "The secrets that a person needs."),
     "project": Part("project", "project", "Repositories that Loom works on."),
     "bead": Part("bead", "bead", "Units of work: file them, follow them."),
+    "reconcile": Part(
+        "reconcile", "reconcile", "Whether ledger and broker agree; mend what does not."
+    ),
     "demo": Part("demo", "demo", "Three beads and what becomes of them."),
     "db": Part("db", "db", "The ledger's schema."),
 }

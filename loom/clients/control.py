@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import httpx
 
+from loom.clients import reconciliation
 from loom.clients.answers import Filed, Page
 from loom.clients.representation import (
     API,
@@ -22,6 +23,7 @@ from loom.clients.representation import (
 )
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.project import Project
+from loom.domain.reconciliation import Reconciliation
 from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavailable
 from loom.messaging.deadletter import DeadLetter
 
@@ -122,6 +124,11 @@ class ControlClient:
         page = self._get(f"{where}/dead-letters", limit=limit, cursor=cursor)
         letters = tuple(map(dead_letter_from_json, page["dead_letters"]))
         return Page(letters, page["next_cursor"] or "")
+
+    def reconcile(self, *, repair: bool = False, grace_s: float | None = None) -> Reconciliation:
+        """Compare ledger and broker, and mend if asked. Raises Unavailable, Invalid."""
+        asked = {"repair": repair} | ({} if grace_s is None else {"grace_s": grace_s})
+        return reconciliation.from_json(self._post(reconciliation.PATH, asked, "").json())
 
     def _get(self, path: str, **query: str | int | list[str]) -> Any:
         wanted = {key: value for key, value in query.items() if value not in ("", [])}

@@ -7,19 +7,23 @@ import threading
 
 from flask import Flask
 
+from loom.broker.depths import Depths
 from loom.clients.database import SERVICE, DatabaseClient
 from loom.control.app import create_app
 from loom.control.readiness import serving
+from loom.control.reconciliation import no_broker
 from loom.control.server import Server
 from loom.errors import LoomError
 from loom.rpc.channel import connect
 from loom.settings import (
+    BrokerSettings,
     ControlSettings,
     DrillSettings,
     LedgerClientSettings,
     ServiceSettings,
     load,
 )
+from loom.settings.reconciliation import CountsSettings
 from loom.telemetry import failpoints, logs, process, traces
 
 log = logs.get(__name__)
@@ -29,7 +33,8 @@ def main() -> int:
     """Serve until SIGTERM; running requests end first."""
     try:
         service, control = load(ServiceSettings), load(ControlSettings)
-        ledger = load(LedgerClientSettings)
+        ledger, counts = load(LedgerClientSettings), load(CountsSettings)
+        broker = load(BrokerSettings) if counts.username else None
     except LoomError as error:
         sys.stderr.write(f"loom.control: {error.detail}\n")
         return 1
@@ -44,7 +49,11 @@ def main() -> int:
         threading.Thread(
             target=process.wait_for, args=(SERVICE, probe, threading.Event()), daemon=True
         ).start()
-        return create_app(DatabaseClient(channel, ledger.deadline_s), control, {"database": probe})
+        name = f"control-{service.instance}"
+        read = Depths(broker, name, counts.management_url).read if broker else no_broker
+        return create_app(
+            DatabaseClient(channel, ledger.deadline_s), control, {"database": probe}, read
+        )
 
     Server(control, make_app).run()
     return 0

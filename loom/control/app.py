@@ -9,15 +9,28 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from loom import __version__
 from loom.clients.representation import API
-from loom.control import access, beads, correlation, deadletters, problem, projects, readiness
+from loom.control import (
+    access,
+    beads,
+    correlation,
+    deadletters,
+    problem,
+    projects,
+    readiness,
+    reconciliation,
+)
 from loom.control.ledger import Ledger
 from loom.settings import ControlSettings
 
 
 def create_app(
-    ledger: Ledger, settings: ControlSettings, parts: Mapping[str, readiness.Probe] | None = None
+    ledger: Ledger,
+    settings: ControlSettings,
+    parts: Mapping[str, readiness.Probe] | None = None,
+    read_depths: reconciliation.Read = reconciliation.no_broker,
 ) -> Flask:
-    """The HTTP API over a ledger. parts: what /readyz asks, by name.
+    """The HTTP API over a ledger. parts: what /readyz asks, by name. read_depths: the
+    depths of the broker's queues.
 
     Make it after a fork: the ledger's channel and the tracer must not cross one.
     """
@@ -34,7 +47,12 @@ def create_app(
     access.install(app, settings.token_sha256.get_secret_value())
     problem.install(app)
     app.register_blueprint(readiness.routes(parts or {}))
-    for blueprint in (projects.routes(ledger), beads.routes(ledger), deadletters.routes(ledger)):
+    for blueprint in (
+        projects.routes(ledger),
+        beads.routes(ledger),
+        deadletters.routes(ledger),
+        reconciliation.routes(ledger, read_depths),
+    ):
         app.register_blueprint(blueprint, url_prefix=API)
 
     @app.get("/")

@@ -8,6 +8,7 @@ from typing import Protocol
 from loom.clients.answers import Filed, Page
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.project import Project
+from loom.domain.reconciliation import Depth, Reconciliation
 from loom.messaging.deadletter import DeadLetter
 
 
@@ -48,3 +49,8 @@ class Ledger(Protocol):
         self, project_id: str = "", page_size: int = 50, cursor: str = ""
     ) -> Page[DeadLetter]:
         """Dead letters, newest first."""
+
+    def reconcile(
+        self, depths: Sequence[Depth], *, repair: bool = False, grace_s: float | None = None
+    ) -> Reconciliation:
+        """Compare with what was read of the broker, and mend if asked."""

@@ -23,6 +23,7 @@ from loom.domain.bead import MAX_BATCH, NewBead
 from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.project import DEFAULT_QUEUE_WINDOW, DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, Project
+from loom.domain.reconciliation import MAX_GRACE_S
 from loom.errors import Invalid
 
 MAX_TITLE = 200
@@ -170,6 +171,15 @@ class DeadLetterQuery(Paging):
     project: Annotated[str, _by(check_project_id)] | None = None
 
 
+class ReconcileIn(BaseModel):
+    """Whether to mend, and how long a dispatched bead may wait before its message is missed."""
+
+    model_config = _STRICT
+
+    repair: bool = False
+    grace_s: Annotated[float, Field(ge=0, le=MAX_GRACE_S)] | None = None
+
+
 M = TypeVar("M", bound=BaseModel)
 
 _BEADS = TypeAdapter(Annotated[list[BeadIn], Field(min_length=1, max_length=MAX_BATCH)])
@@ -188,6 +198,11 @@ def read_beads(body: Any) -> tuple[NewBead, ...]:
         return tuple(bead.bead() for bead in _BEADS.validate_python(body))
     except ValidationError as error:
         raise InvalidFields(_faults(error)) from error
+
+
+def read_reconcile(body: Any) -> ReconcileIn:
+    """What a request to compare ledger and broker says. Raises InvalidFields."""
+    return _validated(ReconcileIn, body)
 
 
 def read_query(kind: type[M], query: Mapping[str, list[str]]) -> M:

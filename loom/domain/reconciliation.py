@@ -91,6 +91,11 @@ class Reconciliation:
         """It must be 0."""
         return sum(account.unaccounted for account in self.accounts)
 
+    @property
+    def left(self) -> int:
+        """How many are still unaccounted for after what was mended."""
+        return max(0, self.unaccounted - self.mended.reowed - self.mended.reopened)
+
 
 def spare(tasks: Depth, running: int) -> int:
     """How many messages stand in the queue for beads that nobody has claimed, at most.

@@ -64,9 +64,7 @@ class Reconciler:
         done = self._ledger.reconcile(depths, repair=mend, grace_s=self._grace_s)
         self._found = done.unaccounted
         self._tell(done)
-        mended = done.mended
-        left = done.unaccounted - mended.reowed - mended.reopened
-        return mend and mended.reowed + mended.reopened > 0 and left > 0
+        return mend and 0 < done.left < done.unaccounted
 
     def _tell(self, done: Reconciliation) -> None:
         for account in done.accounts:
