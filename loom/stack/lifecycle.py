@@ -87,7 +87,7 @@ class Stack:
         if was_running:
             changed = [*self.supervisor.update(), *self.supervisor.start_stopped()]
         else:
-            self.supervisor.start(environment(self.home), reach.command(self._survey(plan)))
+            self.supervisor.start(environment(self.home), reach.command(survey(plan)))
             changed = [program.name for program in programs]
         deadline = time.monotonic() + patience_s
         names = [program.name for program in programs]
@@ -128,21 +128,7 @@ class Stack:
 
     def migrate(self) -> None:
         """Bring the schema to its head; raises Unavailable with the migration's words."""
-        answer = subprocess.run(
-            services.python("loom.database.migrate"),
-            env=environment(self.home)
-            | services.settings_environment(self.home.settings_file("migrate")),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if answer.returncode:
-            raise Unavailable(
-                "the database schema was not brought up to date: "
-                f"{(answer.stdout + answer.stderr).strip()[-3000:]}"
-            )
+        migrate(self.home)
 
     def _stop_in_order(self) -> None:
         """Loom's own services first, all at once, then what they stand on, then epmd."""
@@ -152,20 +138,6 @@ class Stack:
                 self.supervisor.stop_all({name for name in names if _wave(name) == wave})
         except Unavailable:
             self.supervisor.terminate()
-
-    def _survey(self, plan: render.Plan) -> reach.Reach:
-        """What keeps the services' users from the code, the interpreter and the home."""
-        if not plan.accounts.switching:
-            return reach.Reach()
-        root = render.ROOT
-        needed = [
-            self.home.path,
-            Path(sys.prefix),
-            Path(sys.base_prefix),
-            Path(sys.executable),
-            *(root / part for part in ("loom", "workers", "migrations", "celeryconfig.py")),
-        ]
-        return reach.survey(path for path in needed if path.exists())
 
     def _await(
         self, names: Collection[str], deadline: float, show: Callable[[list[Service]], None]
@@ -185,6 +157,39 @@ class Stack:
                     f"supervisord ended by itself; its log is {self.home.log('supervisord')}"
                 )
             time.sleep(STEP_S)
+
+
+def migrate(home: Home) -> None:
+    """Bring the schema of the home's database to its head; raises Unavailable with the words."""
+    answer = subprocess.run(
+        services.python("loom.database.migrate"),
+        env=environment(home) | services.settings_environment(home.settings_file("migrate")),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if answer.returncode:
+        raise Unavailable(
+            "the database schema was not brought up to date: "
+            f"{(answer.stdout + answer.stderr).strip()[-3000:]}"
+        )
+
+
+def survey(plan: render.Plan) -> reach.Reach:
+    """What keeps the services' users from the code, the interpreter and the home."""
+    if not plan.accounts.switching:
+        return reach.Reach()
+    root = render.ROOT
+    needed = [
+        plan.home.path,
+        Path(sys.prefix),
+        Path(sys.base_prefix),
+        Path(sys.executable),
+        *(root / part for part in ("loom", "workers", "migrations", "celeryconfig.py")),
+    ]
+    return reach.survey(path for path in needed if path.exists())
 
 
 def _wave(name: str) -> int:
