@@ -33,6 +33,7 @@ PARTS: dict[str, Part] = {
         "reconcile", "reconcile", "Whether ledger and broker agree; mend what does not."
     ),
     "demo": Part("demo", "demo", "Three beads and what becomes of them."),
+    "drill": Part("drill", "drill", "Faults on a stack of its own: is anything lost?"),
     "db": Part("db", "db", "The ledger's schema."),
 }
 """Every command, in the order in which they are needed."""

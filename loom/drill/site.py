@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,16 +10,15 @@ from loom.settings import BrokerSettings, LedgerClientSettings
 
 
 class Site(Protocol):
-    """A scratch stack: nobody's work is on it. Its processes come back by themselves.
+    """A scratch stack: nobody's work is on it. What dies comes back by itself.
 
-    project: the one project of the drill; repository: its bare repository, which agents push to;
-    effects: a folder that every command of a bead may write to, outside of all workspaces.
+    project: the one project of the drill, with agents of its own.
     """
 
     project: str
 
     def start(self) -> None:
-        """Bring all of it up, with the project and its agents, and wait until it is healthy."""
+        """Bring all of it up, and wait until it is healthy."""
 
     def stop(self) -> None:
         """End every process and remove every file."""
@@ -28,7 +27,7 @@ class Site(Protocol):
         """The name and pid of every process that runs now."""
 
     @property
-    def urls(self) -> tuple[str, ...]:
+    def urls(self) -> Sequence[str]:
         """Where each control plane listens."""
 
     @property
@@ -41,11 +40,11 @@ class Site(Protocol):
 
     @property
     def repository(self) -> Path:
-        """The project's bare repository."""
+        """The project's bare repository, which agents push to."""
 
     @property
     def effects(self) -> Path:
-        """The folder for the accountant's own counter."""
+        """A folder outside of all workspaces that every command of a bead may reach."""
 
     def broker_settings(self) -> BrokerSettings:
         """The broker as its operator."""
@@ -53,13 +52,21 @@ class Site(Protocol):
     def ledger_settings(self) -> LedgerClientSettings:
         """The database service as its operator."""
 
-    def healthy(self, timeout: float) -> bool:
-        """Wait until every process is well; False if that takes longer than timeout seconds."""
+    def healthy(self, timeout_s: float) -> float:
+        """Wait until all is well; seconds taken. Raises DeadlineExceeded naming what is not."""
 
-    def arm(self, process: str, variables: Mapping[str, str]) -> None:
-        """Start the process anew with these LOOM_DRILL_* variables, once.
+    def arm(self, process: str, variables: Mapping[str, str], *, lasting: bool = False) -> None:
+        """Start the process anew with these LOOM_DRILL_* variables; returns when it has them.
 
-        Returns when it runs with them. When it ends it is started again without them, unless
-        arm is called with variables that hold LOOM_DRILL_UNGUARDED: those stay until the process
-        is armed with none.
+        It has them until it ends; lasting: until it is armed with none.
         """
+
+
+def kind_of(process: str) -> str:
+    """What a process is, whichever of its kind: `agent` for agent-1 and agent-drill."""
+    return process.partition("-")[0]
+
+
+def named(site: Site, kind: str) -> list[str]:
+    """The processes of that kind that run now, in order."""
+    return sorted(n for n in site.processes() if kind_of(n) == kind and "/" not in n)
