@@ -40,8 +40,9 @@ lint: install-test
 unit: install-test
 	$(BIN)/pytest tests/unit
 
+# A file's tests stay together, since they share servers; most of them wait more than they compute.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile
 
 format: install-test
 	$(BIN)/ruff check --fix .
