@@ -259,6 +259,11 @@ class Scratch:
                 f"the scratch stack in {self.home.path} is not well: {'; '.join(faults)}"
             )
 
+    def promote(self) -> None:
+        """Let the standby take the place of a primary that is down, and lead everyone to it."""
+        self.ledger.promote()
+        self.proxies.lead(self.proxies.names(suffix=">primary"), self.ledger.port())
+
     def arm(self, process: str, variables: Mapping[str, str]) -> None:
         """Start the process anew with these variables of a drill; its next start is without them.
 

@@ -114,9 +114,13 @@ class Replication:
         secret = self._plan.home.secret(credentials.postgres(admin))
         return self._psql(self._ports.of(POOLER), admin, "pgbouncer", secret, command)
 
+    def volume(self, server: str) -> Path:
+        """The folder that holds the server's data."""
+        return self.home(server).path / "data"
+
     def volumes(self) -> list[Path]:
-        """The folder that holds each server's data."""
-        return [self.home(server).path / "data" for server in SERVERS]
+        """That of each."""
+        return [self.volume(server) for server in SERVERS]
 
     def port(self) -> int:
         """Where the primary listens."""

@@ -1,0 +1,98 @@
+"""Faults of the machine under a process: a full disk, a clock that is off by an hour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from loom.drill.fleet import AGENT, KINDS
+from loom.drill.scratch import Scratch
+
+
+def why_no_volumes(scratch: Scratch) -> str:
+    """Why no volume can be filled here; empty when one can."""
+    return scratch.volumes.why_not
+
+
+def faketime() -> Path | None:
+    """The library of Debian's package libfaketime, for programs with threads."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+def why_no_clock(_scratch: Scratch) -> str:
+    """Why no process can have a clock of its own here; empty when one can.
+
+    A time namespace moves the monotonic clock alone (time_namespaces(7)), so it takes a library.
+    """
+    return "" if faketime() else "no libfaketime: `apt-get install libfaketime`"
+
+
+class _FullVolume:
+    """A volume without a free byte."""
+
+    def __init__(self, scratch: Scratch, pick: Random) -> None:
+        self._scratch = scratch
+        self._folder = self._choose(pick)
+
+    def _choose(self, pick: Random) -> Path:
+        raise NotImplementedError
+
+    def inject(self) -> None:
+        """Fill it."""
+        self._scratch.volumes.fill(self._folder)
+
+    def heal(self) -> None:
+        """Give the room back; what ended for want of it is started again by its keeper."""
+        self._scratch.volumes.relieve(self._folder)
+
+
+class FullBroker(_FullVolume):
+    """The volume of one broker node is full."""
+
+    def _choose(self, pick: Random) -> Path:
+        return pick.choice(self._scratch.cluster.volumes())
+
+
+class FullDatabase(_FullVolume):
+    """The volume of PostgreSQL's primary is full."""
+
+    def _choose(self, _pick: Random) -> Path:
+        return self._scratch.ledger.volume(self._scratch.ledger.primary)
+
+
+class FullWorkspace(_FullVolume):
+    """The volume of the agents' workspaces is full."""
+
+    def _choose(self, _pick: Random) -> Path:
+        return self._scratch.home.workspaces
+
+
+class Clock:
+    """One process of Loom's own runs with a clock that is off by so many seconds."""
+
+    def __init__(self, scratch: Scratch, pick: Random, offset: str) -> None:
+        self._scratch = scratch
+        self._name = pick.choice(scratch.fleet.names(pick.choice((*KINDS, AGENT))))
+        self._offset = offset
+
+    def inject(self) -> None:
+        """Start it anew with that clock; the monotonic one stays right, as after a bad NTP step."""
+        plain = self._scratch.fleet.program(self._name)
+        off = {
+            "LD_PRELOAD": str(faketime()),
+            "FAKETIME": self._offset,
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_NO_CACHE": "1",
+        }
+        keeper = self._scratch.keeper
+        keeper.replace(replace(plain, environment={**plain.environment, **off}))
+        keeper.restart(self._name)
+        keeper.await_up(self._name)
+
+    def heal(self) -> None:
+        """Start it anew with the right one."""
+        keeper = self._scratch.keeper
+        keeper.replace(self._scratch.fleet.program(self._name))
+        keeper.restart(self._name)
+        keeper.await_up(self._name)
