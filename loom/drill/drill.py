@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -102,16 +103,17 @@ def _take(
     try:
         try:
             fault.inject()
-            _wait(turn.hold_s)
+            if not getattr(fault, "instant", False):
+                _wait(turn.hold_s)
         finally:
             healed = time.monotonic()
             fault.heal()
         done = scene.load.probe(wish.pace.recover_s)
         recovered_s = time.monotonic() - healed
         scene.site.healthy(wish.pace.recover_s)
-    except LoomError as error:
-        mine.troubles.append(f"turn {turn.number}: {error.detail[:500]}")
-        tell(f"    trouble: {error.detail[:300]}")
+    except (LoomError, OSError, subprocess.SubprocessError) as error:
+        mine.troubles.append(f"turn {turn.number}: {str(error)[:500]}")
+        tell(f"    trouble: {str(error)[:300]}")
         return False
     if done is None:
         mine.troubles.append(f"turn {turn.number}: no bead was done in {wish.pace.recover_s:g} s")

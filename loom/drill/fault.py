@@ -16,7 +16,10 @@ from loom.drill.site import Site, kind_of
 
 
 class Fault(Protocol):
-    """One fault, made for one turn of the schedule."""
+    """One fault, made for one turn of the schedule.
+
+    Where it has an attribute `instant` that is true, it is over as soon as it is injected.
+    """
 
     def inject(self) -> None:
         """Let it go wrong."""
@@ -40,6 +43,8 @@ Make = Callable[[Scene], Fault]
 
 class Kill:
     """kill -9 of one process of a kind, chosen by the seed; its keeper starts it again."""
+
+    instant = True
 
     def __init__(self, scene: Scene, kind: str) -> None:
         self._scene, self._kind = scene, kind

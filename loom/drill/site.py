@@ -55,6 +55,9 @@ class Site(Protocol):
     def healthy(self, timeout_s: float) -> float:
         """Wait until all is well; seconds taken. Raises DeadlineExceeded naming what is not."""
 
+    def log(self, process: str) -> Path:
+        """The log of the process."""
+
     def arm(self, process: str, variables: Mapping[str, str], *, lasting: bool = False) -> None:
         """Start the process anew with these LOOM_DRILL_* variables; returns when it has them.
 

@@ -118,6 +118,10 @@ class Small:
                 raise DeadlineExceeded(observer.explain(unwell) or "the agent does not start")
             time.sleep(LOOK_S)
 
+    def log(self, process: str) -> Path:
+        """The log of the process."""
+        return self._home.log(process)
+
     def arm(self, process: str, variables: Mapping[str, str], *, lasting: bool = False) -> None:
         """Start the process anew with these LOOM_DRILL_* variables; returns when it has them."""
         more = {"LOOM_DRILL_SCRATCH": "1", **variables} if variables else {}
