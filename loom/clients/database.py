@@ -10,6 +10,7 @@ from typing import Any, Self
 import grpc
 
 from loom.clients.answers import Filed, Page
+from loom.clients.steering import SteeringCalls
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxRow, ResultVerdict
@@ -37,7 +38,7 @@ class Recorded:
     detail: str = ""
 
 
-class DatabaseClient:
+class DatabaseClient(SteeringCalls):
     """Calls of the database service, each with a deadline.
 
     Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises.
@@ -212,16 +213,6 @@ class DatabaseClient:
             pb.RecordDeadLettersRequest(letters=map(codec.dead_letter_to_pb, letters)),
         )
         return answer.recorded, answer.blocked
-
-    def list_dead_letters(
-        self, project_id: str = "", page_size: int = 50, cursor: str = ""
-    ) -> Page[DeadLetter]:
-        """Dead letters, newest first."""
-        answer = self._call(
-            self._stub.ListDeadLetters,
-            pb.ListDeadLettersRequest(project_id=project_id, page_size=page_size, cursor=cursor),
-        )
-        return Page(tuple(map(codec.dead_letter_from_pb, answer.letters)), answer.next_cursor)
 
     def expire_leases(self, limit: int = 500) -> tuple[int, int, int]:
         """End attempts whose lease ran out: how many lost, beads owed again, beads blocked."""

@@ -95,7 +95,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A running attempt ends: succeeded, failed, lost or superseded."""
+    """A running attempt ends: succeeded, failed, lost, superseded or cancelled."""
 
     bead_id: str
     epoch: int

@@ -26,6 +26,7 @@ from loom.domain.outbox import ClaimVerdict, ResultVerdict
 from loom.domain.retry import after_failure
 from loom.errors import IllegalTransition, Stale
 from loom.messaging.deadletter import DeadLetter
+from loom.messaging.topology import RESULTS_QUEUE
 
 NOTHING = Changes()
 TOLD = 2_000
@@ -169,19 +170,23 @@ def _failed(bead: Standing, outcome: str, report: Report, jitter: float) -> Chan
 
 
 def dead(bead: Standing | None, letter: DeadLetter) -> Changes:
-    """Block the bead whose owed message died: no agent will ever get it."""
-    owed = (
-        bead is not None
-        and bead.state is State.OPEN
-        and bead.epoch == letter.epoch - 1
-        and bead.project_id == letter.project_id
-    )
-    if bead is None or not owed:
+    """Block the bead whose owed message died, or whose running attempt's result was refused.
+
+    Of the one, no agent will ever get it; of the other, no result will ever come.
+    """
+    if bead is None or bead.project_id != letter.project_id:
         return Changes()
-    reason = (
-        f"its task message died in {letter.queue}: {letter.reason}: {letter.detail[:TOLD]}. "
-        "Mend the cause, then unblock the bead."
-    )
+    why = f"{letter.reason}: {letter.detail[:TOLD]}. Mend the cause, then unblock the bead."
+    if letter.queue == RESULTS_QUEUE:
+        running = bead.running
+        if bead.state is not State.IN_PROGRESS or running is None or running.epoch != letter.epoch:
+            return Changes()
+        reason = f"the result of its attempt {letter.epoch} was refused: {why}"
+        ended = _end(bead, "failed", Outcome(succeeded=False, reason=reason))
+        return ended + _move(bead, Move.BLOCK, "bead.blocked", reason)
+    if bead.state is not State.OPEN or bead.epoch != letter.epoch - 1:
+        return Changes()
+    reason = f"its task message died in {letter.queue}: {why}"
     return _move(bead, Move.BLOCK, "bead.blocked", reason) + Changes(withdrawn=(bead.id,))
 
 
@@ -218,7 +223,8 @@ def save(bead: Standing, wish: Wish) -> Changes:
     reason = wish.reason or f"{wish.caller} asked for it"
     changes = Changes()
     if bead.state is State.IN_PROGRESS:
-        changes += _end(bead, "superseded", Outcome(succeeded=False, reason=reason))
+        outcome = "cancelled" if by is Move.CANCEL else "superseded"
+        changes += _end(bead, outcome, Outcome(succeeded=False, reason=reason))
     if by is Move.UNBLOCK:
         priority = wish.edit.priority if wish.edit else bead.priority
         changes += _move(

@@ -30,6 +30,7 @@ from loom.database import (
 )
 from loom.database.changes import Report
 from loom.database.decisions import Judged
+from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
 from loom.database.wakeups import Wakeups
 from loom.domain.bead import MAX_BATCH, Attempt, Bead, NewBead
@@ -64,6 +65,7 @@ class Ledger:
         self._engines = (self._engine, writers, self._readers)
         self._wakeups = Wakeups(settings, self._engine, max(1, settings.threads // 3))
         self._wakeups.start()
+        self.steering = Steering(self._run)
         self.transactions = Transactions(
             writers,
             self._readers,
@@ -285,12 +287,6 @@ class Ledger:
         """Record letters, each once; how many were new, and how many beads they blocked."""
         _check_batch(letters)
         return self._run(lambda c: deadletters.record(c, letters), time_left_s, tells=True)
-
-    def list_dead_letters(
-        self, project_id: str, size: int, cursor: str, time_left_s: float
-    ) -> tuple[tuple[pb.DeadLetter, ...], str]:
-        """Dead letters, newest first, and the next cursor."""
-        return self._run(lambda c: deadletters.page(c, project_id, size, cursor), time_left_s)
 
     def expire_leases(self, limit: int, time_left_s: float) -> expiry.Expired:
         """End attempts whose lease ran out."""

@@ -51,7 +51,7 @@ _LEASE = text(
                   FOR UPDATE SKIP LOCKED) AS due
     ), events AS (
         SELECT o.id, 1 AS side FROM outbox o
-         WHERE o.kind = 'event'
+         WHERE o.kind IN ('event', 'replay')
            AND o.available_at <= (SELECT now FROM clock)
            AND (o.leased_until IS NULL OR o.leased_until <= (SELECT now FROM clock))
          ORDER BY o.id
@@ -74,8 +74,11 @@ _LEASE = text(
     )
     SELECT l.id, l.kind, l.type, l.message_id, l.project_id, l.bead_id, l.epoch, l.attempt,
            l.correlation_id, l.traceparent, l.created_at, CAST(l.payload AS text) AS payload,
-           b.title, b.description, b.context
+           b.title, b.description, b.context,
+           d.queue, d.headers, d.content_type, d.body
       FROM leased l LEFT JOIN bead b ON l.kind = 'task' AND b.id = l.bead_id
+      LEFT JOIN dead_letter d
+             ON l.kind = 'replay' AND d.id = CAST(l.payload ->> 'letter_id' AS bigint)
      ORDER BY l.turn, l.side
     """
 )
@@ -128,7 +131,7 @@ def lease(connection: Connection, owner: str, limit: int, lease_s: float) -> lis
     room = LARGEST_ANSWER
     for row in found:
         message = _row_to_pb(row)
-        room -= len(message.payload)
+        room -= len(message.payload) + len(message.body)
         if room < 0 and leased:
             too_many.append(message.id)
         else:
@@ -138,14 +141,17 @@ def lease(connection: Connection, owner: str, limit: int, lease_s: float) -> lis
     return leased
 
 
+_KINDS = {
+    "task": pb.OutboxKind.OUTBOX_KIND_TASK,
+    "event": pb.OutboxKind.OUTBOX_KIND_EVENT,
+    "replay": pb.OutboxKind.OUTBOX_KIND_REPLAY,
+}
+
+
 def _row_to_pb(row: RowMapping) -> pb.OutboxRow:
-    task = row["kind"] == "task"
-    payload = (
-        task_payload(row["title"], row["description"], row["context"]) if task else row["payload"]
-    )
     return pb.OutboxRow(
         id=row["id"],
-        kind=pb.OutboxKind.OUTBOX_KIND_TASK if task else pb.OutboxKind.OUTBOX_KIND_EVENT,
+        kind=_KINDS[row["kind"]],
         type=row["type"],
         message_id=row["message_id"],
         project_id=row["project_id"],
@@ -154,9 +160,24 @@ def _row_to_pb(row: RowMapping) -> pb.OutboxRow:
         attempt=row["attempt"],
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
-        payload=payload,
+        payload=_payload(row),
         created_at=codec.stamp(row["created_at"]),
+        body=bytes(row["body"] or b""),
     )
+
+
+def _payload(row: RowMapping) -> str:
+    if row["kind"] == "task":
+        return task_payload(row["title"], row["description"], row["context"])
+    if row["kind"] == "replay":
+        return replay_payload(row["queue"], row["headers"], row["content_type"])
+    return str(row["payload"])
+
+
+def replay_payload(queue: str, headers: str, content_type: str) -> str:
+    """What a replay's message is made of besides its body, as JSON. headers: JSON."""
+    words = {"queue": queue, "headers": json.loads(headers or "{}"), "content_type": content_type}
+    return json.dumps(words)
 
 
 def settle(

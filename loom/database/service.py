@@ -9,12 +9,12 @@ import grpc
 from loom.database import query, reports
 from loom.database.deadletters import from_pb as letter_from_pb
 from loom.database.ledger import Ledger
+from loom.database.steering_service import SteeringService
 from loom.domain.outbox import ClaimVerdict, ResultVerdict
 from loom.errors import Unavailable
 from loom.rpc import codec, reconciliation
 from loom.rpc.server import caller
 from loom.rpc.v1 import database_pb2 as pb
-from loom.rpc.v1 import database_pb2_grpc
 from loom.telemetry import traces
 
 NAME = "loom.v1.DatabaseService"
@@ -27,12 +27,13 @@ _RESULTS = {
 }
 
 
-class DatabaseService(database_pb2_grpc.DatabaseServiceServicer):
+class DatabaseService(SteeringService):
     """Every call of proto/loom/v1/database.proto; errors are raised as Loom's own."""
 
     def __init__(self, ledger: Ledger, answering: Callable[[], bool]) -> None:
         """answering: whether the database does; if not, calls fail at once instead of waiting."""
         self._ledger = ledger
+        self._steering = ledger.steering
         self._answering = answering
 
     def _left(self, context: grpc.ServicerContext) -> float:
@@ -190,14 +191,6 @@ class DatabaseService(database_pb2_grpc.DatabaseServiceServicer):
             [letter_from_pb(letter) for letter in request.letters], self._left(context)
         )
         return pb.RecordDeadLettersResponse(recorded=recorded, blocked=blocked)
-
-    def ListDeadLetters(
-        self, request: pb.ListDeadLettersRequest, context: grpc.ServicerContext
-    ) -> pb.ListDeadLettersResponse:
-        letters, cursor = self._ledger.list_dead_letters(
-            request.project_id, request.page_size, request.cursor, self._left(context)
-        )
-        return pb.ListDeadLettersResponse(letters=letters, next_cursor=cursor)
 
     def ListAttempts(
         self, request: pb.ListAttemptsRequest, context: grpc.ServicerContext

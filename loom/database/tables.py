@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -150,6 +151,52 @@ dead_letter = Table(
     Column("body", LargeBinary, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("size", BigInteger, nullable=False),
+    Column("cut", Boolean, nullable=False),
+    Column("content_type", Text, nullable=False),
+    _moment("settled_at"),
+    Column("settled_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("sweep_tries", BigInteger, nullable=False),
+    Column("swept", Boolean, nullable=False),
+)
+
+replay = Table(
+    "replay",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("rate_per_s", Double, nullable=False),
+    Column("canary_letter", BigInteger),
+    Column("canary_message_id", Text, nullable=False),
+    _moment("canary_quiet_since"),
+    Column("place", BigInteger, nullable=False),
+    Column("last_letter", BigInteger, nullable=False),
+    Column("replayed", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("traceparent", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("advanced_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    _moment("ended_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("detail", JSONB, nullable=False),
 )
 
 idempotency = Table(

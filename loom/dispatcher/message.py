@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.outbox import OutboxKind, OutboxRow
 from loom.errors import Invalid, TooLarge
-from loom.messaging import event, task
+from loom.messaging import deadletter, event, task
 from loom.messaging.envelope import Envelope, why_invalid
 from loom.messaging.topology import MAX_TASK_BYTES
 
@@ -18,12 +18,16 @@ def envelope_of(row: OutboxRow, traceparent: str) -> Envelope:
     Raises Invalid or TooLarge for a row that cannot be made into a message.
     """
     try:
-        envelope = _task(row, traceparent) if row.kind is OutboxKind.TASK else _event(row)
+        envelope = {
+            OutboxKind.TASK: lambda: _task(row, traceparent),
+            OutboxKind.EVENT: lambda: _event(row),
+            OutboxKind.REPLAY: lambda: _replay(row),
+        }[row.kind]()
     except ValidationError as error:
         raise Invalid(
             f"outbox row {row.id} makes no {row.kind.value} message: {why_invalid(error)}"
         ) from error
-    if len(envelope.body) > MAX_TASK_BYTES:
+    if row.kind is not OutboxKind.REPLAY and len(envelope.body) > MAX_TASK_BYTES:
         raise TooLarge(
             f"outbox row {row.id} makes a message of {len(envelope.body)} bytes: "
             f"the limit is {MAX_TASK_BYTES}"
@@ -58,3 +62,15 @@ def _event(row: OutboxRow) -> Envelope:
         timestamp=row.created_at,
     )
     return event.to_envelope(message, row.message_id, row.traceparent)
+
+
+def _replay(row: OutboxRow) -> Envelope:
+    payload = row.payload
+    return deadletter.replayed(
+        str(payload["queue"]),
+        dict(payload["headers"]),
+        row.body,
+        message_id=row.message_id,
+        correlation_id=row.correlation_id,
+        content_type=str(payload["content_type"]),
+    )

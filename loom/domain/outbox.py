@@ -17,11 +17,17 @@ class OutboxKind(StrEnum):
 
     TASK = "task"
     EVENT = "event"
+    REPLAY = "replay"
+    """A dead letter, for the queue it died in."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A message the ledger owes: of a task, payload is its data; of an event, the event's."""
+    """A message the ledger owes.
+
+    payload: of a task, its data; of an event, the event's; of a replay, `queue`, `headers` and
+    `content_type` of the dead letter, whose body is body.
+    """
 
     id: int
     kind: OutboxKind
@@ -35,6 +41,7 @@ class OutboxRow:
     traceparent: str
     created_at: datetime
     payload: Mapping[str, Any] = field(default_factory=dict)
+    body: bytes = b""
 
 
 class ClaimVerdict(StrEnum):

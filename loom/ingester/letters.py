@@ -66,6 +66,7 @@ class Letters:
             headers="{}",
             deaths="[]",
             body=b"",
+            cut=True,
         )
         for _, again in record([bare], self._record, stopping):
             log.error(

@@ -12,24 +12,35 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from loom.domain.identity import BEAD_ID
-from loom.messaging.envelope import Delivery, Envelope
+from loom.domain.identity import BEAD_ID, PROJECT_ID
+from loom.domain.replay import LetterState
+from loom.errors import Invalid
+from loom.messaging.envelope import JSON, Delivery, Envelope
 from loom.messaging.topology import (
     DEAD,
     DEAD_RESULTS_QUEUE,
+    RESULTS,
     RESULTS_QUEUE,
+    TASKS,
     dead_key,
     project_of_queue,
+    task_key,
 )
 
 REASON = "x-loom-reason"
 DETAIL = "x-loom-detail"
 QUEUE = "x-loom-queue"
-MAX_KEPT_BYTES = 64 * 1024
-"""How much of a dead letter's body the ledger keeps; the broker's copy is whole."""
+BEAD, EPOCH, PROJECT = "id", "epoch", "x-loom-project"
+"""Headers that name the bead, as a task message has the first two."""
+MAX_KEPT_BYTES = 1024 * 1024
+"""How much of a dead letter's body the ledger keeps: all of any that Loom would have read."""
+MAX_LISTED_BYTES = 64 * 1024
+"""How much of it a list shows."""
 
 _ROUTING = ("CC", "BCC")
 """Headers by which RabbitMQ sends a message to more queues (rabbitmq.com/docs/sender-selected)."""
+_OF_DEATH = (REASON, DETAIL, QUEUE, PROJECT)
+_BROKERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -40,7 +51,9 @@ class DeadLetter:
     queue: where it was taken from. reason: a short word (oversize, malformed, wrong_type,
     unknown_type, rejected, delivery_limit, …). body: its first MAX_KEPT_BYTES. bead_id: empty
     where none can be read. deaths: the broker's x-death history, as JSON. fingerprint: equal for
-    letters that died of the same cause.
+    letters that died of the same cause. size: of the body as it died. cut: the ledger has not
+    kept all of it. id: the ledger's number. settled_at, settled_by, note: when, by whom and why
+    it was dealt with.
     """
 
     message_id: str
@@ -56,6 +69,14 @@ class DeadLetter:
     body: bytes
     fingerprint: str
     recorded_at: datetime | None = None
+    content_type: str = ""
+    size: int = 0
+    id: int = 0
+    state: LetterState = LetterState.OPEN
+    settled_at: datetime | None = None
+    settled_by: str = ""
+    note: str = ""
+    cut: bool = False
 
 
 def dead_letter_key(queue: str) -> str:
@@ -65,10 +86,17 @@ def dead_letter_key(queue: str) -> str:
     return dead_key(project_of_queue(queue) or "_unknown")
 
 
-def to_envelope(delivery: Delivery, reason: str, detail: str, message_id: str) -> Envelope:
+def to_envelope(
+    delivery: Delivery,
+    reason: str,
+    detail: str,
+    message_id: str,
+    about: Mapping[str, str | int] | None = None,
+) -> Envelope:
     """The dead letter to publish for a delivery that cannot be handled; its body is untouched.
 
-    message_id: used where the message has none of its own.
+    message_id: used where the message has none of its own. about: BEAD, EPOCH and PROJECT, where
+    the message has them in its body alone.
     """
     return Envelope(
         exchange=DEAD,
@@ -78,6 +106,7 @@ def to_envelope(delivery: Delivery, reason: str, detail: str, message_id: str) -
         correlation_id=delivery.correlation_id,
         headers={
             **{key: value for key, value in delivery.headers.items() if key not in _ROUTING},
+            **(about or {}),
             REASON: reason,
             DETAIL: detail[:1000],
             QUEUE: delivery.queue,
@@ -97,9 +126,11 @@ def read(delivery: Delivery) -> DeadLetter:
         headers.get(REASON) or headers.get("x-first-death-reason") or first.get("reason")
     )
     detail = _text(headers.get(DETAIL)) or f"the broker gave it up: {reason or 'unknown'}"
-    bead_id = _text(headers.get("id"))
-    epoch = headers.get("epoch")
+    bead_id = _text(headers.get(BEAD))
+    epoch = headers.get(EPOCH)
     project_id = project_of_queue(queue) or project_of_queue(delivery.routing_key)
+    if queue == RESULTS_QUEUE and not project_id:
+        project_id = _project(headers.get(PROJECT))
     cause = "|".join((project_id, reason or "unknown", _NUMBERS.sub("#", detail)))
     return DeadLetter(
         # A foreign message may have no id: the same bytes from the same queue get the same one,
@@ -116,7 +147,62 @@ def read(delivery: Delivery) -> DeadLetter:
         deaths=json.dumps(_plain(deaths or [])),
         body=delivery.body[:MAX_KEPT_BYTES],
         fingerprint=_digest(cause.encode())[:16],
+        content_type=_text(delivery.content_type)[:200],
+        size=len(delivery.body),
+        cut=len(delivery.body) > MAX_KEPT_BYTES,
     )
+
+
+def replayed(
+    queue: str,
+    headers: Mapping[str, Any],
+    body: bytes,
+    *,
+    message_id: str,
+    correlation_id: str,
+    content_type: str,
+) -> Envelope:
+    """The message to publish so that a dead letter comes to the queue it died in again.
+
+    Without the headers that its death left on it; message_id is a fresh one, so that a second
+    death is told apart from the first. Raises Invalid for a queue that takes no replays.
+    """
+    exchange, key = address_of(queue)
+    return Envelope(
+        exchange=exchange,
+        routing_key=key,
+        body=body,
+        message_id=message_id,
+        correlation_id=correlation_id,
+        headers={
+            name: value
+            for name, value in headers.items()
+            if name not in (*_ROUTING, *_OF_DEATH) and not name.startswith(_BROKERS)
+        },
+        content_type=content_type or JSON,
+    )
+
+
+def address_of(queue: str) -> tuple[str, str]:
+    """The exchange and the key by which a message reaches a queue that messages die in.
+
+    Raises Invalid for any other queue.
+    """
+    project_id = project_of_queue(queue)
+    if queue == RESULTS_QUEUE:
+        return RESULTS, RESULTS_QUEUE
+    if project_id and queue == task_key(project_id):
+        return TASKS, queue
+    raise Invalid(
+        f"nothing can be sent to {queue[:200]!r} again: only a project's tasks and the results "
+        "can. Discard the letter",
+        field="queue",
+    )
+
+
+def _project(value: object) -> str:
+    text = _text(value)
+    return text if PROJECT_ID.fullmatch(text) else ""
 
 
 def _text(value: object) -> str:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from loom.domain.audit import AuditLine, Intervention
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.evidence import Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import OutboxKind, OutboxRow
 from loom.domain.project import Project
+from loom.domain.replay import LetterGroup, LetterState, Replay, ReplayState
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
 from loom.rpc.v1 import database_pb2 as pb
@@ -194,6 +196,7 @@ def outbox_row_from_pb(row: pb.OutboxRow) -> OutboxRow:
     kinds = {
         pb.OutboxKind.OUTBOX_KIND_TASK: OutboxKind.TASK,
         pb.OutboxKind.OUTBOX_KIND_EVENT: OutboxKind.EVENT,
+        pb.OutboxKind.OUTBOX_KIND_REPLAY: OutboxKind.REPLAY,
     }
     return OutboxRow(
         id=row.id,
@@ -208,6 +211,7 @@ def outbox_row_from_pb(row: pb.OutboxRow) -> OutboxRow:
         traceparent=row.traceparent,
         created_at=moment(row.created_at),
         payload=json.loads(row.payload or "{}"),
+        body=row.body,
     )
 
 
@@ -248,6 +252,15 @@ def dead_letter_to_pb(letter: DeadLetter) -> pb.DeadLetter:
         deaths=letter.deaths,
         body=letter.body,
         fingerprint=letter.fingerprint,
+        recorded_at=stamp(letter.recorded_at),
+        id=letter.id,
+        state=letter.state.value,
+        size=letter.size,
+        content_type=letter.content_type,
+        settled_at=stamp(letter.settled_at),
+        settled_by=letter.settled_by,
+        note=letter.note,
+        cut=letter.cut,
     )
 
 
@@ -266,5 +279,119 @@ def dead_letter_from_pb(letter: pb.DeadLetter) -> DeadLetter:
         deaths=letter.deaths,
         body=letter.body,
         fingerprint=letter.fingerprint,
-        recorded_at=moment(letter.recorded_at),
+        recorded_at=moment(letter.recorded_at) if letter.HasField("recorded_at") else None,
+        content_type=letter.content_type,
+        size=letter.size or len(letter.body),
+        id=letter.id,
+        state=LetterState(letter.state or LetterState.OPEN),
+        settled_at=moment(letter.settled_at) if letter.HasField("settled_at") else None,
+        settled_by=letter.settled_by,
+        note=letter.note,
+        cut=letter.cut,
+    )
+
+
+def group_to_pb(group: LetterGroup) -> pb.DeadLetterGroup:
+    """Dead letters of one cause."""
+    return pb.DeadLetterGroup(
+        fingerprint=group.fingerprint,
+        project_id=group.project_id,
+        queue=group.queue,
+        reason=group.reason,
+        detail=group.detail,
+        count=group.count,
+        open=group.open,
+        first_at=stamp(group.first_at),
+        last_at=stamp(group.last_at),
+        example_id=group.example_id,
+    )
+
+
+def group_from_pb(group: pb.DeadLetterGroup) -> LetterGroup:
+    """Dead letters of one cause."""
+    return LetterGroup(
+        fingerprint=group.fingerprint,
+        project_id=group.project_id,
+        queue=group.queue,
+        reason=group.reason,
+        detail=group.detail,
+        count=group.count,
+        open=group.open,
+        first_at=moment(group.first_at),
+        last_at=moment(group.last_at),
+        example_id=group.example_id,
+    )
+
+
+def replay_to_pb(replay: Replay) -> pb.Replay:
+    """The replay of a group."""
+    return pb.Replay(
+        id=replay.id,
+        fingerprint=replay.fingerprint,
+        state=replay.state.value,
+        rate_per_s=replay.rate_per_s,
+        replayed=replay.replayed,
+        refused=replay.refused,
+        left=replay.left,
+        why=replay.why,
+        actor=replay.actor,
+        reason=replay.reason,
+        created_at=stamp(replay.created_at),
+        ended_at=stamp(replay.ended_at),
+    )
+
+
+def replay_from_pb(replay: pb.Replay) -> Replay:
+    """The replay of a group."""
+    return Replay(
+        id=replay.id,
+        fingerprint=replay.fingerprint,
+        state=ReplayState(replay.state),
+        rate_per_s=replay.rate_per_s,
+        replayed=replay.replayed,
+        refused=replay.refused,
+        left=replay.left,
+        why=replay.why,
+        actor=replay.actor,
+        reason=replay.reason,
+        created_at=moment(replay.created_at),
+        ended_at=moment(replay.ended_at) if replay.HasField("ended_at") else None,
+    )
+
+
+def intervention_to_pb(by: Intervention) -> pb.Intervention:
+    """Who does something, and why."""
+    return pb.Intervention(
+        actor=by.actor,
+        reason=by.reason,
+        correlation_id=by.correlation_id,
+        traceparent=by.traceparent,
+    )
+
+
+def audit_line_to_pb(line: AuditLine) -> pb.AuditLine:
+    """One thing that somebody did."""
+    return pb.AuditLine(
+        id=line.id,
+        at=stamp(line.at),
+        actor=line.actor,
+        action=line.action,
+        target=line.target,
+        reason=line.reason,
+        correlation_id=line.correlation_id,
+        detail=json.dumps(dict(line.detail)),
+    )
+
+
+def audit_line_from_pb(line: pb.AuditLine) -> AuditLine:
+    """One thing that somebody did."""
+    return AuditLine(
+        id=line.id,
+        at=moment(line.at),
+        actor=line.actor,
+        action=line.action,
+        target=line.target,
+        reason=line.reason,
+        correlation_id=line.correlation_id,
+        detail=json.loads(line.detail or "{}"),
     )

@@ -38,9 +38,9 @@ from loom.domain.reconciliation import (
     to_owe,
 )
 from loom.errors import Conflict, IdempotencyKeyReused, Invalid, Stale
-from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec
+from loom.testing.letters import FakeLetters
 
 TICK = timedelta(microseconds=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -80,12 +80,13 @@ class _Tables:
     outbox: dict[int, _Due] = field(default_factory=dict)
     inbox: set[str] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
     answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
 
-class FakeLedger:
+class FakeLedger(FakeLetters):
     """The methods of loom.clients.database.DatabaseClient, on memory; safe for threads."""
+
+    _tables: _Tables
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class FakeLedger:
         jitter: Callable[[], float] = random.random,
         now: datetime | None = None,
     ) -> None:
+        super().__init__()
         self._lease_s = lease_s
         self._outbox_lease_s = outbox_lease_s
         self._jitter = jitter
@@ -266,7 +268,7 @@ class FakeLedger:
         for waiting in due:
             if waiting.leased_until > self._now or waiting.available_at > self._now:
                 continue
-            if waiting.row.kind is OutboxKind.EVENT:
+            if waiting.row.kind is not OutboxKind.TASK:
                 events.append(waiting)
                 continue
             place = places.get(waiting.row.project_id, 0)
@@ -283,7 +285,7 @@ class FakeLedger:
         return tuple(self._with_words(waiting.row) for waiting in picked)
 
     def _with_words(self, row: OutboxRow) -> OutboxRow:
-        if row.kind is OutboxKind.EVENT:
+        if row.kind is not OutboxKind.TASK:
             return row
         bead = self._tables.beads[row.bead_id].bead
         payload = {
@@ -371,40 +373,6 @@ class FakeLedger:
             for report, judged in zip(said, batch.judged, strict=True)
         )
 
-    def record_dead_letters(self, letters: Sequence[DeadLetter]) -> tuple[int, int]:
-        """As the client."""
-        recorded = blocked = 0
-        with self._lock:
-            known = {(letter.message_id, letter.queue) for letter in self._tables.letters}
-            for letter in letters:
-                if (letter.message_id, letter.queue) in known:
-                    continue
-                known.add((letter.message_id, letter.queue))
-                self._tables.letters.append(replace(letter, recorded_at=self._tick()))
-                recorded += 1
-                found = letter.bead_id in self._tables.beads
-                bead = self._standing(letter.bead_id) if found else None
-                changes = decisions.dead(bead, letter)
-                blocked += len(changes.moved)
-                self._apply(changes)
-        return recorded, blocked
-
-    def list_dead_letters(
-        self, project_id: str = "", page_size: int = 50, cursor: str = ""
-    ) -> Page[DeadLetter]:
-        """As the client."""
-        size = cursors.page_size(page_size, 50, 100)
-        before = int(cursors.read(cursor, int)[0]) if cursor else len(self._tables.letters) + 1
-        with self._lock:
-            numbered = list(enumerate(self._tables.letters, start=1))
-        found = [
-            (number, letter)
-            for number, letter in reversed(numbered)
-            if number < before and (not project_id or letter.project_id == project_id)
-        ]
-        more = cursors.write(found[size - 1][0]) if len(found) > size else ""
-        return Page(tuple(letter for _, letter in found[:size]), more)
-
     def expire_leases(self, limit: int = 500) -> tuple[int, int, int]:
         """As the client."""
         with self._lock:
@@ -462,7 +430,7 @@ class FakeLedger:
             running=sum(attempt.claimed_at <= self._now - age for attempt in tries),
             expired=sum(attempt.lease_until <= due for attempt in tries),
             stuck=sum(self._adrift(kept, due) for kept in beads.values()),
-            dead=sum(letter.project_id == project_id for letter in self._tables.letters),
+            dead=sum(letter.project_id == project_id for letter in self._letters),
         )
 
     def _is_owed(self, kept: _Kept) -> bool:

@@ -96,13 +96,18 @@ def letter(bead: Bead, epoch: int = 1, **other: Any) -> DeadLetter:
     return DeadLetter(**(words | other))
 
 
-TABLES = "project, bead, attempt, outbox, inbox, event, dead_letter, idempotency, query_audit"
+TABLES = (
+    "project, bead, attempt, outbox, inbox, event, dead_letter, idempotency, query_audit, replay, "
+    "audit"
+)
 # Time cannot be moved on in a database, but everything in it can be moved back.
 MOVE_BACK = """
 UPDATE attempt SET lease_until = lease_until - make_interval(secs => %(s)s)
  WHERE outcome = 'running';
 UPDATE outbox SET available_at = available_at - make_interval(secs => %(s)s),
                   leased_until = leased_until - make_interval(secs => %(s)s);
+UPDATE replay SET advanced_at = advanced_at - make_interval(secs => %(s)s),
+                  canary_quiet_since = canary_quiet_since - make_interval(secs => %(s)s);
 """
 
 
@@ -120,7 +125,7 @@ def real(infrastructure: Infrastructure) -> Iterator[tuple[World, Callable[[], N
     ):  # fmt: skip
 
         def advance(seconds: float) -> None:
-            for statement in MOVE_BACK.split(";")[:2]:
+            for statement in MOVE_BACK.split(";")[:-1]:
                 sql.execute(statement, {"s": seconds})
 
         world = World(

@@ -1371,6 +1371,7 @@ class DeadLetter(_message.Message):
     SETTLED_AT_FIELD_NUMBER: _builtins.int
     SETTLED_BY_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     queue: _builtins.str
     project_id: _builtins.str
@@ -1388,10 +1389,12 @@ class DeadLetter(_message.Message):
     state: _builtins.str
     """open, replayed, discarded; empty from a consumer."""
     size: _builtins.int
-    """Bytes of the body as it died; more than body has where it was cut."""
+    """Bytes of the body as it died."""
     content_type: _builtins.str
     settled_by: _builtins.str
     note: _builtins.str
+    cut: _builtins.bool
+    """The ledger has not kept the whole body."""
     @_builtins.property
     def recorded_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1421,10 +1424,11 @@ class DeadLetter(_message.Message):
         settled_at: _timestamp_pb2.Timestamp | None = ...,
         settled_by: _builtins.str = ...,
         note: _builtins.str = ...,
+        cut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_at", b"recorded_at", "settled_at", b"settled_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bead_id", b"bead_id", "body", b"body", "content_type", b"content_type", "correlation_id", b"correlation_id", "deaths", b"deaths", "detail", b"detail", "epoch", b"epoch", "fingerprint", b"fingerprint", "headers", b"headers", "id", b"id", "message_id", b"message_id", "note", b"note", "project_id", b"project_id", "queue", b"queue", "reason", b"reason", "recorded_at", b"recorded_at", "settled_at", b"settled_at", "settled_by", b"settled_by", "size", b"size", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bead_id", b"bead_id", "body", b"body", "content_type", b"content_type", "correlation_id", b"correlation_id", "cut", b"cut", "deaths", b"deaths", "detail", b"detail", "epoch", b"epoch", "fingerprint", b"fingerprint", "headers", b"headers", "id", b"id", "message_id", b"message_id", "note", b"note", "project_id", b"project_id", "queue", b"queue", "reason", b"reason", "recorded_at", b"recorded_at", "settled_at", b"settled_at", "settled_by", b"settled_by", "size", b"size", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,438 @@
+"""The part of FakeLedger that people and their timers use: beads, dead letters, the audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from loom.clients.answers import Page
+from loom.clients.steering import GroupReplay, Sweepable
+from loom.database import cursor as cursors
+from loom.database import decisions, interventions
+from loom.database.beads import missing as missing_bead
+from loom.database.changes import Changes, Standing
+from loom.database.deadletters import check_state, missing
+from loom.database.outbox import replay_payload
+from loom.database.settling import check_discard, facts
+from loom.database.sweeping import TRIES
+from loom.domain.audit import AuditLine, Intervention, check_intervention
+from loom.domain.bead import Bead
+from loom.domain.identity import check_bead_id, new_message_id
+from loom.domain.outbox import OutboxKind, OutboxRow
+from loom.domain.replay import (
+    BATCH,
+    LetterGroup,
+    LetterState,
+    Replay,
+    ReplayState,
+    allowance,
+    check_rate,
+)
+from loom.errors import Conflict, IllegalTransition
+from loom.messaging.deadletter import MAX_LISTED_BYTES, DeadLetter
+
+
+@dataclass(slots=True)
+class _Replaying:
+    replay: Replay
+    by: Intervention
+    last: int
+    advanced_at: datetime
+    place: int = 0
+    canary: int = 0
+    canary_message_id: str = ""
+    quiet_since: datetime | None = None
+
+
+class FakeLetters:
+    """Calls on beads, dead letters and the audit, on memory; FakeLedger has the others."""
+
+    _tables: Any
+    _lock: Any
+    _now: datetime
+    _standing: Callable[[str], Standing]
+    _apply: Callable[[Changes], None]
+    _owe: Callable[..., None]
+    _tick: Callable[[], datetime]
+
+    def __init__(self) -> None:
+        self._letters: list[DeadLetter] = []
+        self._sweeps: dict[int, int] = {}
+        self._replays: list[_Replaying] = []
+        self._trail: list[AuditLine] = []
+
+    def _note(
+        self, by: Intervention, action: str, target: str, **detail: str | float | bool
+    ) -> None:
+        line = AuditLine(
+            len(self._trail) + 1, self._tick(), by.actor, action, target, by.reason,
+            by.correlation_id, detail,
+        )  # fmt: skip
+        self._trail.append(line)
+
+    def list_audit(
+        self, target: str = "", action: str = "", page_size: int = 50, cursor: str = ""
+    ) -> Page[AuditLine]:
+        """As the client."""
+        found = [
+            line
+            for line in reversed(self._trail)
+            if target in ("", line.target) and action in ("", line.action)
+        ]
+        return _page(found, lambda line: line.id, page_size, 500, cursor)
+
+    # Beads.
+
+    def cancel_bead(self, bead_id: str, by: Intervention) -> Bead:
+        """As the client."""
+        check_intervention(by)
+        with self._lock:
+            bead = self._bead(bead_id)
+            was = bead.state.value
+            changes = interventions.cancel(self._standing(bead_id), bead.resolution, by)
+            if changes:
+                self._apply(changes)
+                self._settle_of_bead(bead_id, LetterState.DISCARDED, by)
+                self._note(by, "bead.cancel", bead_id, was=was)
+            return self._bead(bead_id)
+
+    def unblock_bead(self, bead_id: str, by: Intervention) -> Bead:
+        """As the client."""
+        check_intervention(by)
+        with self._lock:
+            reason = self._bead(bead_id).reason
+            changes = interventions.unblock(self._standing(bead_id), by)
+            if changes:
+                self._apply(changes)
+                self._settle_of_bead(bead_id, LetterState.REPLAYED, by)
+                self._note(by, "bead.unblock", bead_id, blocked_by=reason)
+            return self._bead(bead_id)
+
+    def _bead(self, bead_id: str) -> Bead:
+        check_bead_id(bead_id)
+        if bead_id not in self._tables.beads:
+            raise missing_bead(bead_id)
+        bead: Bead = self._tables.beads[bead_id].bead
+        return bead
+
+    def _known(self, bead_id: str) -> Standing | None:
+        return self._standing(bead_id) if bead_id in self._tables.beads else None
+
+    # Dead letters.
+
+    def record_dead_letters(self, letters: Sequence[DeadLetter]) -> tuple[int, int]:
+        """As the client."""
+        recorded = blocked = 0
+        with self._lock:
+            known = {(letter.message_id, letter.queue) for letter in self._letters}
+            for letter in letters:
+                if (letter.message_id, letter.queue) in known:
+                    continue
+                known.add((letter.message_id, letter.queue))
+                number = len(self._letters) + 1
+                size = max(letter.size, len(letter.body))
+                self._letters.append(
+                    replace(letter, recorded_at=self._tick(), id=number, size=size)
+                )
+                recorded += 1
+                changes = decisions.dead(self._known(letter.bead_id), letter)
+                blocked += len(changes.moved)
+                self._apply(changes)
+        return recorded, blocked
+
+    def get_dead_letter(self, letter_id: int) -> DeadLetter:
+        """As the client."""
+        if not 1 <= letter_id <= len(self._letters):
+            raise missing(letter_id)
+        return self._letters[letter_id - 1]
+
+    def list_dead_letters(
+        self, project_id: str = "", page_size: int = 50, cursor: str = "", state: str = "",
+        fingerprint: str = "",
+    ) -> Page[DeadLetter]:  # fmt: skip
+        """As the client."""
+        check_state(state)
+        found = [
+            replace(letter, body=letter.body[:MAX_LISTED_BYTES])
+            for letter in reversed(self._letters)
+            if project_id in ("", letter.project_id)
+            and state in ("", letter.state)
+            and fingerprint in ("", letter.fingerprint)
+        ]
+        return _page(found, lambda letter: letter.id, page_size, 100, cursor)
+
+    def list_dead_letter_groups(
+        self, project_id: str = "", state: str = "", page_size: int = 50, cursor: str = ""
+    ) -> Page[LetterGroup]:
+        """As the client."""
+        check_state(state)
+        by_cause: dict[str, list[DeadLetter]] = {}
+        for letter in self._letters:
+            if project_id in ("", letter.project_id):
+                by_cause.setdefault(letter.fingerprint, []).append(letter)
+        found = [
+            _group(letters)
+            for letters in by_cause.values()
+            if not state or any(letter.state == state for letter in letters)
+        ]
+        found.sort(key=lambda group: -group.example_id)
+        return _page(found, lambda group: group.example_id, page_size, 500, cursor)
+
+    def _settle(self, ids: Sequence[int], state: LetterState, by: Intervention) -> None:
+        for id_ in ids:
+            letter = self._letters[id_ - 1]
+            if letter.state is LetterState.OPEN:
+                self._letters[id_ - 1] = replace(
+                    letter, state=state, settled_at=self._tick(), settled_by=by.actor,
+                    note=by.reason,
+                )  # fmt: skip
+
+    def _settle_of_bead(self, bead_id: str, state: LetterState, by: Intervention) -> None:
+        self._settle([each.id for each in self._letters if each.bead_id == bead_id], state, by)
+
+    def _open(self, fingerprint: str) -> list[DeadLetter]:
+        return [
+            letter
+            for letter in self._letters
+            if letter.fingerprint == fingerprint and letter.state is LetterState.OPEN
+        ]
+
+    def replay_dead_letter(
+        self, letter_id: int, by: Intervention, *, dry_run: bool = False
+    ) -> DeadLetter:
+        """As the client."""
+        check_intervention(by)
+        with self._lock:
+            letter = self.get_dead_letter(letter_id)
+            refused, _ = self._replay_one(letter, by, dry_run=dry_run)
+            if refused:
+                raise IllegalTransition(refused, letter_id=str(letter_id), state=letter.state.value)
+            if not dry_run:
+                self._note(by, "dead_letter.replay", str(letter_id), **facts(letter))
+            return self.get_dead_letter(letter_id)
+
+    def _replay_one(
+        self, letter: DeadLetter, by: Intervention, *, dry_run: bool = False
+    ) -> tuple[str, str]:
+        """Why it was refused, or the id of the message that is published."""
+        decided = interventions.replay(letter, self._known(letter.bead_id), by)
+        if decided.refused or dry_run:
+            return decided.refused, ""
+        self._apply(decided.changes)
+        self._settle([letter.id], LetterState.REPLAYED, by)
+        if not decided.publish:
+            self._settle_of_bead(letter.bead_id, LetterState.REPLAYED, by)
+            return "", ""
+        message_id = new_message_id()
+        payload = json.loads(replay_payload(letter.queue, letter.headers, letter.content_type))
+        self._owe(
+            OutboxRow(
+                0, OutboxKind.REPLAY, "dead_letter.replayed", message_id, letter.project_id,
+                letter.bead_id, letter.epoch, 0, letter.correlation_id, "", self._now, payload,
+                letter.body,
+            )
+        )  # fmt: skip
+        return "", message_id
+
+    def discard_dead_letter(
+        self, letter_id: int, by: Intervention, *, dry_run: bool = False
+    ) -> DeadLetter:
+        """As the client."""
+        check_intervention(by)
+        with self._lock:
+            letter = self.get_dead_letter(letter_id)
+            check_discard(letter)
+            if not dry_run and letter.state is LetterState.OPEN:
+                self._settle([letter_id], LetterState.DISCARDED, by)
+                self._note(by, "dead_letter.discard", str(letter_id), **facts(letter))
+            return self.get_dead_letter(letter_id)
+
+    def discard_dead_letter_group(
+        self, fingerprint: str, by: Intervention, *, dry_run: bool = False
+    ) -> tuple[int, int]:
+        """As the client."""
+        check_intervention(by)
+        with self._lock:
+            found = [letter.id for letter in self._open(fingerprint)]
+            if dry_run or not found:
+                return len(found), 0
+            self._settle(found, LetterState.DISCARDED, by)
+            self._note(by, "dead_letters.discard", fingerprint, letters=len(found))
+            return len(found), len(found)
+
+    # Replays of groups.
+
+    def replay_dead_letter_group(
+        self, fingerprint: str, by: Intervention, *, dry_run: bool = False,
+        rate_per_s: float = 0.0, canary: bool = False,
+    ) -> GroupReplay:  # fmt: skip
+        """As the client."""
+        check_intervention(by)
+        rate = check_rate(rate_per_s)
+        with self._lock:
+            matching = len(self._open(fingerprint))
+            if dry_run or not matching:
+                return GroupReplay(matching)
+            for each in self._replays:
+                if each.replay.fingerprint == fingerprint and each.replay.ended_at is None:
+                    raise Conflict(f"replay {each.replay.id} of group {fingerprint} runs already")
+            last = max(each.id for each in self._letters if each.fingerprint == fingerprint)
+            begun = _Replaying(
+                Replay(
+                    new_message_id(), fingerprint,
+                    ReplayState.CANARY if canary else ReplayState.RUNNING, rate, 0, 0, matching,
+                    "", by.actor, by.reason, self._now,
+                ),
+                by, last, self._now,
+            )  # fmt: skip
+            self._replays.append(begun)
+            self._note(
+                by, "dead_letters.replay", fingerprint, replay_id=begun.replay.id,
+                letters=matching, rate_per_s=rate, canary=canary,
+            )  # fmt: skip
+            self._step(begun, 1 if canary else max(1, allowance(rate, 1.0)))
+            return GroupReplay(matching, begun.replay)
+
+    def list_replays(
+        self, fingerprint: str = "", page_size: int = 50, cursor: str = ""
+    ) -> Page[Replay]:
+        """As the client."""
+        found = [
+            each.replay
+            for each in reversed(self._replays)
+            if fingerprint in ("", each.replay.fingerprint)
+        ]
+        return _page(found, lambda replay: replay.id, page_size, 500, cursor)
+
+    def advance_replays(self, limit: int = 50) -> tuple[int, int, int]:
+        """As the client."""
+        with self._lock:
+            running = [each for each in self._replays if each.replay.ended_at is None][:limit]
+            before = [each.replay for each in running]
+            for each in running:
+                if each.replay.state is ReplayState.CANARY:
+                    self._judge(each)
+                else:
+                    self._go_on(each)
+            pairs = [(old, each.replay) for old, each in zip(before, running, strict=True)]
+            return (
+                sum(new.replayed - old.replayed for old, new in pairs),
+                sum(new.refused - old.refused for old, new in pairs),
+                sum(new.ended_at is not None for _, new in pairs),
+            )
+
+    def _judge(self, each: _Replaying) -> None:
+        letter = self._letters[each.canary - 1]
+        message_id = each.canary_message_id
+        owed = any(due.row.message_id == message_id for due in self._tables.outbox.values())
+        quiet_s = None
+        if not owed and each.quiet_since is not None:
+            quiet_s = (self._now - each.quiet_since).total_seconds()
+        verdict = interventions.canary(
+            None if message_id else self._known(letter.bead_id),
+            interventions.owed_epoch(letter.queue, letter.epoch),
+            died_again=bool(message_id)
+            and any(other.message_id == message_id for other in self._letters),
+            quiet_s=quiet_s,
+        )
+        if verdict.state == "failed":
+            self._end(each, ReplayState.STOPPED, verdict.why)
+        elif verdict.state == "well":
+            each.replay = replace(each.replay, state=ReplayState.RUNNING)
+            self._step(each, max(1, allowance(each.replay.rate_per_s, 1.0)))
+        elif not owed and each.quiet_since is None:
+            each.quiet_since = self._now
+
+    def _go_on(self, each: _Replaying) -> None:
+        fingerprint = each.replay.fingerprint
+        again = sum(
+            letter.id > each.last for letter in self._letters if letter.fingerprint == fingerprint
+        )
+        if again:
+            why = f"{again} more of the same cause died since it began: mend the cause first"
+            self._end(each, ReplayState.STOPPED, why)
+            return
+        elapsed_s = (self._now - each.advanced_at).total_seconds()
+        allowed = allowance(each.replay.rate_per_s, elapsed_s)
+        if allowed:
+            self._step(each, allowed)
+
+    def _left(self, each: _Replaying) -> list[DeadLetter]:
+        return [
+            letter
+            for letter in self._open(each.replay.fingerprint)
+            if each.place < letter.id <= each.last
+        ]
+
+    def _step(self, each: _Replaying, allowed: int) -> None:
+        canary = each.replay.state is ReplayState.CANARY
+        replayed = refused = 0
+        why = each.replay.why
+        for letter in self._left(each)[: None if canary else min(allowed, BATCH)]:
+            each.place = letter.id
+            # It was replayed with the bead of one before it.
+            if self._letters[letter.id - 1].state is not LetterState.OPEN:
+                replayed += 1
+                continue
+            fault, message_id = self._replay_one(letter, each.by)
+            if fault:
+                refused, why = refused + 1, fault
+                continue
+            replayed += 1
+            if canary:
+                each.canary, each.canary_message_id = letter.id, message_id
+                break
+        each.advanced_at = self._now
+        left = len(self._left(each))
+        each.replay = replace(
+            each.replay, replayed=each.replay.replayed + replayed,
+            refused=each.replay.refused + refused, left=left, why=why,
+        )  # fmt: skip
+        if not left and not (canary and replayed):
+            self._end(each, ReplayState.DONE, why)
+
+    def _end(self, each: _Replaying, state: ReplayState, why: str) -> None:
+        each.replay = replace(each.replay, state=state, why=why, ended_at=self._now)
+        by = Intervention("loom", why or "every letter of the group was considered")
+        self._note(by, f"replay.{state.value}", each.replay.fingerprint, replay_id=each.replay.id)
+
+    # Copies on the broker.
+
+    def list_sweepable(self, limit: int = 500) -> tuple[Sweepable, ...]:
+        """As the client."""
+        return tuple(
+            Sweepable(letter.id, letter.message_id, letter.queue, letter.project_id)
+            for letter in self._letters
+            if letter.state is not LetterState.OPEN and self._sweeps.get(letter.id, 0) < TRIES
+        )[:limit]
+
+    def settle_swept(self, gone: Sequence[int], missing: Sequence[int]) -> None:
+        """As the client."""
+        for id_ in gone:
+            self._sweeps[id_] = TRIES
+        for id_ in missing:
+            self._sweeps[id_] = self._sweeps.get(id_, 0) + 1
+
+
+def _group(letters: Sequence[DeadLetter]) -> LetterGroup:
+    first, last = letters[0], letters[-1]
+    return LetterGroup(
+        last.fingerprint, last.project_id, last.queue, last.reason, last.detail, len(letters),
+        sum(letter.state is LetterState.OPEN for letter in letters),
+        first.recorded_at or datetime.min, last.recorded_at or datetime.min, last.id,
+    )  # fmt: skip
+
+
+def _page(
+    found: Sequence[Any], key: Callable[[Any], Any], asked: int, most: int, cursor: str
+) -> Page[Any]:
+    """A page of what is sorted downwards by key."""
+    size = cursors.page_size(asked, 50, most)
+    if cursor and found:
+        before = cursors.read(cursor, type(key(found[0])))[0]
+        found = [each for each in found if key(each) < before]
+    more = cursors.write(key(found[size - 1])) if len(found) > size else ""
+    return Page(tuple(found[:size]), more)
