@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loom.drill import controls
 from loom.drill.accountant import Accountant
 from loom.drill.book import Book
+from loom.drill.controls import Tried
 from loom.drill.effects import Effects
 from loom.drill.fault import Make, Scene
 from loom.drill.load import Load
@@ -36,6 +38,10 @@ class Pace:
     recover_s: float = 120.0
     settle_s: float = 45.0
     patience_s: float = 300.0
+
+
+SHORT = Pace(per_second=4.0, outstanding=8, recover_s=60.0, settle_s=15.0, patience_s=90.0)
+"""For a site of one of each part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,22 @@ def run(site: Site, name: str, wish: Wish, record: Path, tell: Tell) -> Report:
         if number not in verdict.during:
             figures[fault].survived += 1
     return Report(wish.seed, verdict, figures, time.monotonic() - began, name)
+
+
+def run_controls(site: Site, seed: int, record: Path, tell: Tell) -> list[Tried]:
+    """Try every negative control on a site that is up."""
+    effects = Effects(site.effects)
+    effects.lay_out()
+    book = Book(record)
+    load = Load(site, book, effects, seed, per_second=1.0, outstanding=1)
+    accountant = Accountant(site, book, effects)
+    try:
+        load.probe(SHORT.recover_s)
+        return controls.run(Scene(site, book, load, random.Random(seed)), accountant, tell)  # noqa: S311
+    finally:
+        load.close()
+        accountant.close()
+        book.close()
 
 
 def _pick(seed: int, turn: Turn) -> random.Random:

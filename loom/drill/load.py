@@ -6,7 +6,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loom.clients.control import ControlClient
@@ -142,6 +142,15 @@ class Load:
             if not order.keyed or until():
                 return ""
             time.sleep(AGAIN_S)
+
+    def file_together(self, together: Sequence[Order]) -> None:
+        """File beads in one request, and so in one transaction; raises what the API answers."""
+        for order in together:
+            self._book.asks(order.nonce, order.sort, self.during)
+        beads = [self._bead(order, 2) for order in together]
+        filed = self._client().create_beads(self._site.project, beads, together[0].nonce)
+        for order, bead in zip(together, filed.items, strict=True):
+            self._book.answered(order.nonce, Answer.ACCEPTED, bead.id)
 
     def probe(self, patience_s: float) -> float | None:
         """Seconds until a bead filed now is done; None if that takes longer than patience_s."""

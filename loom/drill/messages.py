@@ -20,6 +20,7 @@ from loom.drill.operator import Broker, Copy, copies, properties
 from loom.errors import DeadlineExceeded, Unavailable
 from loom.messaging import result
 from loom.messaging.envelope import VERSION, Envelope
+from loom.messaging.result import ResultMessage
 from loom.messaging.task import CELERY_TASK
 from loom.messaging.topology import (
     MAX_RESULT_BYTES,
@@ -118,18 +119,24 @@ class Forged(Messages):
         nonce = f"drill-long-{new_message_id()}"
         order = Order(nonce, sort, keyed=True, named=False, seconds=seconds)
         deadline = time.monotonic() + START_S
+        bead_id = self.scene.load.file(order, until=lambda: time.monotonic() > deadline, priority=0)
+        agent_id, epoch = self.attempt_after(bead_id, 0)
+        return nonce, bead_id, agent_id, epoch
 
-        def late() -> bool:
-            return time.monotonic() > deadline
+    def attempt_after(self, bead_id: str, epoch: int) -> tuple[str, int]:
+        """Agent and epoch of the running attempt once it is a later one than that.
 
-        bead_id = self.scene.load.file(order, until=late, priority=0)
+        Raises DeadlineExceeded if nobody takes it.
+        """
+        deadline = time.monotonic() + START_S
         with ControlClient(self.scene.site.urls[0], self.scene.site.token) as client:
-            while bead_id and not late():
-                for attempt in client.list_attempts(bead_id):
-                    if attempt.outcome == "running":
-                        return nonce, bead_id, attempt.agent_id, attempt.epoch
+            while bead_id and time.monotonic() < deadline:
+                with suppress(Unavailable, DeadlineExceeded):
+                    for attempt in client.list_attempts(bead_id):
+                        if attempt.outcome == "running" and attempt.epoch > epoch:
+                            return attempt.agent_id, attempt.epoch
                 time.sleep(LOOK_S)
-        raise DeadlineExceeded(f"nobody took the bead {nonce} in {START_S:g} s")
+        raise DeadlineExceeded(f"nobody took the bead {bead_id} in {START_S:g} s")
 
     def report(
         self, bead_id: str, agent_id: str, epoch: int, outcome: Outcome, *, refused: bool = False
@@ -147,7 +154,12 @@ class Forged(Messages):
         )
         if refused:
             self.scene.book.sends_letter(message.message_id, RESULTS_QUEUE)
-        self.send(RESULTS_QUEUE, _copy(result.to_envelope(message)))
+        send_result(self, message)
+
+
+def send_result(messages: Messages, message: ResultMessage) -> None:
+    """Send a result to whoever takes results."""
+    messages.send(RESULTS_QUEUE, _copy(result.to_envelope(message)))
 
 
 class Replayed(Messages):

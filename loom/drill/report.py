@@ -40,6 +40,8 @@ class Report:
     classes: dict[str, ClassFigures]
     duration_s: float
     site: str
+    impossible: dict[str, str] = field(default_factory=dict)
+    """Fault classes that cannot be had on this machine, and why."""
 
     @property
     def passed(self) -> bool:
@@ -62,6 +64,7 @@ class Report:
             "injected": sum(figures.injected for figures in self.classes.values()),
             "survived": sum(figures.survived for figures in self.classes.values()),
             "classes": {name: figures.as_json() for name, figures in self.classes.items()},
+            "impossible": self.impossible,
             "findings": {
                 "lost": verdict.lost,
                 "doubled": verdict.doubled,

@@ -13,13 +13,13 @@ from pathlib import Path
 from loom.clients.control import ControlClient
 from loom.domain.project import Project
 from loom.drill import origin
-from loom.errors import DeadlineExceeded, LoomError
+from loom.errors import Conflict, DeadlineExceeded, LoomError
 from loom.settings import BrokerSettings, LedgerClientSettings
-from loom.stack import credentials, rabbitmq
+from loom.stack import credentials, holder, rabbitmq
 from loom.stack.home import Home, as_settings_file
 from loom.stack.lifecycle import Stack
 from loom.stack.observe import Observer
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import HOST, SPAN, Ports
 
 LEASES = {"LOOM_DATABASE_LEASE_S": "6", "LOOM_DATABASE_OUTBOX_LEASE_S": "4"}
 """Short, so that what waits for the end of a lease is seen within a drill."""
@@ -27,6 +27,17 @@ START_S = 90.0
 LOOK_S = 0.1
 ARMED = (b'"failpoints_armed"', b'"guards_are_off"')
 """What a process logs that has read what the drill wants of it."""
+
+
+LOWEST, HIGHEST = 35_000, 36_900
+
+
+def free_base() -> int:
+    """The first of as many free ports in a row as a stack takes. Raises Conflict without any."""
+    for base in range(LOWEST, HIGHEST, SPAN):
+        if not holder.taken(Ports(base).all()):
+            return base
+    raise Conflict(f"no {SPAN} ports in a row are free between {LOWEST} and {HIGHEST}")
 
 
 class Small:
@@ -138,7 +149,7 @@ class Small:
         _overwrite(file, own + as_settings_file(variables))
         log = self._home.log(process)
         before = self.processes().get(process, 0)
-        armed_before = _times(log)
+        armed_before = times_armed(log)
         if before:
             with suppress(ProcessLookupError):
                 os.kill(before, signal.SIGTERM)
@@ -147,7 +158,7 @@ class Small:
             key in variables for key in ("LOOM_DRILL_FAILPOINTS", "LOOM_DRILL_UNGUARDED")
         )
         while self.processes().get(process, 0) in (0, before) or (
-            wants_words and _times(log) <= armed_before
+            wants_words and times_armed(log) <= armed_before
         ):
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(f"{process} does not start again; its log is {log}")
@@ -163,7 +174,7 @@ class Small:
             return True
 
 
-def _times(log: Path) -> int:
+def times_armed(log: Path) -> int:
     """How often the process has said that it is armed."""
     if not log.exists():
         return 0
