@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import click
@@ -13,11 +14,14 @@ from rich.markup import escape
 
 from loom.cli import output, profile
 from loom.cli.argv import Argv
+from loom.cli.moment import Moment
 from loom.clients.control import ControlClient
-from loom.clients.representation import attempt_to_json, bead_to_json
-from loom.domain.bead import Bead, NewBead
+from loom.clients.representation import attempt_to_json, bead_to_json, why_to_json
+from loom.domain.bead import Amendment, Bead, NewBead
 from loom.domain.evidence import Step
 from loom.domain.lifecycle import Resolution, State
+from loom.domain.priority import MAX_PRIORITY
+from loom.domain.project import MAX_ATTEMPTS
 from loom.errors import DeadlineExceeded, Unavailable
 
 SETTLED = frozenset({State.CLOSED, State.BLOCKED})
@@ -43,13 +47,20 @@ def bead() -> None:
 @click.option("--context", default="", help="A JSON object with more for the agent.")
 @click.option("--priority", type=click.IntRange(0, 3), default=2, help="0 (first) to 3.")
 @click.option("--id", "bead_id", default="", help="An id of your own.")
+@click.option(
+    "--not-before", type=Moment(), help="When it may start, as 2026-05-01T09:00:00Z or 90m."
+)
+@click.option("--blocked-by", multiple=True, metavar="ID", help="A bead that has to succeed first.")
+@click.option("--parent", default="", metavar="ID", help="A bead that waits for this one.")
+@click.option("--max-attempts", type=click.IntRange(0, MAX_ATTEMPTS), default=0, help="In all.")
 @click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 unless it succeeded.")
 @output.as_json_option
 @click.pass_context
 def file(
     ctx: click.Context, *, project_id: str, title: str, description: str,
     patch: BinaryIO | None, test: tuple[str, ...], timeout: int | None, context: str,
-    priority: int, bead_id: str, wait: bool, as_json: bool,
+    priority: int, bead_id: str, not_before: datetime | None, blocked_by: tuple[str, ...],
+    parent: str, max_attempts: int, wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """File a bead in PROJECT.
 
@@ -65,7 +76,15 @@ def file(
     if timeout is not None:
         facts["timeout_s"] = timeout
     new = NewBead(
-        title=title, id=bead_id, description=description, context=facts, priority=priority
+        title=title,
+        id=bead_id,
+        description=description,
+        context=facts,
+        priority=priority,
+        not_before=not_before,
+        blocked_by=blocked_by,
+        parent=parent,
+        max_attempts=max_attempts,
     )
     with profile.current().client() as client:
         filed = client.create_bead(project_id, new)
@@ -161,6 +180,63 @@ def attempts(bead_id: str, as_json: bool) -> None:
                 click.echo(f"\nThe end of the output of {step.name}:\n{step.output_tail.rstrip()}")
 
 
+@bead.command()
+@click.argument("bead_id", metavar="ID")
+@output.as_json_option
+def why(bead_id: str, as_json: bool) -> None:
+    """Say why a bead is not running, and what would make it run."""
+    with profile.current().client() as client:
+        found = client.explain_bead(bead_id)
+    if as_json:
+        output.as_json(why_to_json(found))
+        return
+    for reason in found.reasons:
+        click.echo(f"{found.bead_id}: {reason.sentence} ({reason.code})")
+        click.echo(f"  {reason.remedy}")
+
+
+@bead.command()
+@click.argument("bead_id", metavar="ID")
+@click.option("--priority", type=click.IntRange(0, MAX_PRIORITY), help="0 (first) to 3.")
+@click.option(
+    "--not-before", type=Moment(), help="When it may start, as 2026-05-01T09:00:00Z or 90m."
+)
+@click.option("--now", is_flag=True, help="It may start at once.")
+@click.option("--blocked-by", multiple=True, metavar="ID", help="It waits for that one too.")
+@click.option("--not-blocked-by", multiple=True, metavar="ID", help="It waits for it no more.")
+@click.option("--parent", metavar="ID", help="A bead that waits for this one.")
+@click.option("--no-parent", is_flag=True, help="No bead waits for this one as its parent.")
+@click.option("--max-attempts", type=click.IntRange(0, MAX_ATTEMPTS), help="In all.")
+@output.as_json_option
+def edit(
+    *, bead_id: str, priority: int | None, not_before: datetime | None, now: bool,
+    blocked_by: tuple[str, ...], not_blocked_by: tuple[str, ...], parent: str | None,
+    no_parent: bool, max_attempts: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Change what a bead waits for, and its place in its project's order."""
+    with profile.current().client() as client:
+        before = client.get_bead(bead_id)
+        blockers: tuple[str, ...] | None = None
+        if blocked_by or not_blocked_by:
+            wanted = dict.fromkeys((*before.blocked_by, *blocked_by))
+            blockers = tuple(id_ for id_ in wanted if id_ not in not_blocked_by)
+        amendment = Amendment(
+            priority=priority,
+            max_attempts=max_attempts,
+            blocked_by=blockers,
+            parent="" if no_parent else parent,
+            not_before=not_before,
+            due_now=now,
+        )
+        if amendment == Amendment():
+            raise click.UsageError("say what to change: see `loom bead edit --help`")
+        changed = client.amend_bead(bead_id, amendment, before.version)
+    if as_json:
+        output.as_json(bead_to_json(changed))
+    else:
+        click.echo(f"{changed.id} is changed: loom bead why {changed.id}")
+
+
 def follow(client: ControlClient, filed: Bead, tell: Callable[[Bead], None]) -> Bead:
     """The bead as it is once nothing more happens to it by itself; tell gets each change.
 
@@ -221,6 +297,9 @@ def _show(found: Bead) -> None:
             ("title", escape(found.title)),
             ("state", output.coloured(output.state_of(found))),
             ("reason", escape(found.reason)),
+            ("waits for", escape(", ".join(found.blocked_by))),
+            ("parent", escape(found.parent)),
+            ("not before", found.not_before.isoformat() if found.not_before else ""),
             ("commits", "\n".join(f"{c.sha} on {escape(c.branch)}" for c in found.commits)),
             ("attempts", str(found.epoch) if found.epoch else ""),
             ("filed", f"{output.age(found.created_at)} ago"),

@@ -12,7 +12,17 @@ from rich.markup import escape
 from loom.cli import output, profile
 from loom.cli.argv import Argv
 from loom.clients.representation import project_to_json
-from loom.domain.project import DEFAULT_QUEUE_WINDOW, DEFAULT_TIMEOUT_S, Project
+from loom.domain.project import (
+    DEFAULT_QUEUE_WINDOW,
+    DEFAULT_TIMEOUT_S,
+    DEFAULT_WEIGHT,
+    MAX_ATTEMPTS,
+    MAX_IN_PROGRESS,
+    MAX_WEIGHT,
+    Project,
+    ProjectChange,
+    ProjectState,
+)
 
 
 @click.group()
@@ -35,10 +45,30 @@ def project() -> None:
     show_default=True,
     help="Beads that may stand in its queue at once; the ledger keeps the order of the rest.",
 )
+@click.option(
+    "--weight",
+    type=click.IntRange(1, MAX_WEIGHT),
+    default=DEFAULT_WEIGHT,
+    show_default=True,
+    help="Its share beside other projects.",
+)
+@click.option(
+    "--max-in-progress",
+    type=click.IntRange(0, MAX_IN_PROGRESS),
+    default=0,
+    help="Beads that may be in progress at once; 0: any number.",
+)
+@click.option(
+    "--max-attempts",
+    type=click.IntRange(0, MAX_ATTEMPTS),
+    default=0,
+    help="Attempts that a bead gets in all; 0: as many as each class of failure allows.",
+)
 @output.as_json_option
 def add(
     *, project_id: str, repository: str, name: str, branch: str, test: tuple[str, ...],
-    timeout: int, queue_window: int, as_json: bool,
+    timeout: int, queue_window: int, weight: int, max_in_progress: int, max_attempts: int,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Add a project: its ID (a-z, 0-9 and '-') and its git REPOSITORY (a path, ssh or https).
 
@@ -53,6 +83,9 @@ def add(
         test_command=test,
         timeout_s=timeout,
         queue_window=queue_window,
+        weight=weight,
+        max_in_progress=max_in_progress,
+        max_attempts=max_attempts,
     )
     with profile.current().client() as client:
         made = client.create_project(new).items[0]
@@ -112,7 +145,82 @@ def show(project_id: str, as_json: bool) -> None:
             ("test", escape(shlex.join(found.test_command))),
             ("timeout", f"{found.timeout_s} s"),
             ("queue window", str(found.queue_window)),
+            ("state", output.coloured(found.state)),
+            ("weight", str(found.weight)),
+            ("at once", str(found.max_in_progress or "any number")),
+            ("attempts", str(found.max_attempts or "as each class of failure allows")),
         )
+    )
+
+
+@project.command("set")
+@click.argument("project_id", metavar="ID")
+@click.option(
+    "--weight", type=click.IntRange(1, MAX_WEIGHT), help="Its share beside other projects."
+)
+@click.option(
+    "--max-in-progress",
+    type=click.IntRange(0, MAX_IN_PROGRESS),
+    help="Beads that may be in progress at once; 0: any number.",
+)
+@click.option(
+    "--max-attempts",
+    type=click.IntRange(0, MAX_ATTEMPTS),
+    help="Attempts that a bead gets in all; 0: as many as each class of failure allows.",
+)
+@click.option(
+    "--queue-window", type=click.IntRange(1), help="Beads that may stand in its queue at once."
+)
+@output.as_json_option
+def set_limits(
+    *, project_id: str, weight: int | None, max_in_progress: int | None,
+    max_attempts: int | None, queue_window: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Set a project's share and limits; what is not named stays as it is."""
+    change = ProjectChange(
+        weight=weight,
+        max_in_progress=max_in_progress,
+        max_attempts=max_attempts,
+        queue_window=queue_window,
+    )
+    if not change.given():
+        raise click.UsageError("say what to set: see `loom project set --help`")
+    _change(project_id, change, as_json=as_json)
+
+
+@project.command()
+@click.argument("project_id", metavar="ID")
+@output.as_json_option
+def pause(project_id: str, as_json: bool) -> None:
+    """Let nothing of a project start; what runs goes on to its end."""
+    _change(project_id, ProjectChange(state=ProjectState.PAUSED), as_json=as_json)
+
+
+@project.command()
+@click.argument("project_id", metavar="ID")
+@output.as_json_option
+def drain(project_id: str, as_json: bool) -> None:
+    """Finish what was begun of a project, further attempts included; begin nothing else."""
+    _change(project_id, ProjectChange(state=ProjectState.DRAINING), as_json=as_json)
+
+
+@project.command()
+@click.argument("project_id", metavar="ID")
+@output.as_json_option
+def resume(project_id: str, as_json: bool) -> None:
+    """Let a paused or draining project go on."""
+    _change(project_id, ProjectChange(state=ProjectState.ACTIVE), as_json=as_json)
+
+
+def _change(project_id: str, change: ProjectChange, *, as_json: bool) -> None:
+    with profile.current().client() as client:
+        changed = client.change_project(project_id, change)
+    if as_json:
+        output.as_json(project_to_json(changed))
+        return
+    click.echo(
+        f"project {changed.id} is {changed.state}: weight {changed.weight}, "
+        f"{changed.max_in_progress or 'any number of'} beads in progress at once"
     )
 
 

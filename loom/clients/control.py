@@ -12,6 +12,7 @@ from loom.clients import reconciliation
 from loom.clients.answers import Filed, Page
 from loom.clients.representation import (
     API,
+    amendment_to_json,
     attempt_from_json,
     bead_from_json,
     bead_path,
@@ -20,10 +21,12 @@ from loom.clients.representation import (
     new_project_to_json,
     project_from_json,
     project_path,
+    why_from_json,
 )
-from loom.domain.bead import Attempt, Bead, NewBead
-from loom.domain.project import Project
+from loom.domain.bead import Amendment, Attempt, Bead, NewBead
+from loom.domain.project import Project, ProjectChange
 from loom.domain.reconciliation import Reconciliation
+from loom.domain.waiting import Why
 from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavailable
 from loom.messaging.deadletter import DeadLetter
 
@@ -110,6 +113,21 @@ class ControlClient:
             path, state=list(states), resolution=resolution, limit=limit, cursor=cursor
         )
         return Page(tuple(map(bead_from_json, page["beads"])), page["next_cursor"] or "")
+
+    def change_project(self, project_id: str, change: ProjectChange) -> Project:
+        """Pause, drain or resume a project, or set its limits. Raises NotFound, Invalid."""
+        answer = self._ask("PATCH", project_path(project_id), json=dict(change.given()))
+        return project_from_json(answer.json())
+
+    def amend_bead(self, bead_id: str, amendment: Amendment, version: int = 0) -> Bead:
+        """Change what a bead waits for. Raises NotFound, Stale, Invalid, IllegalTransition."""
+        meant = {"version": version} if version else {}
+        answer = self._ask("PATCH", bead_path(bead_id), json=amendment_to_json(amendment) | meant)
+        return bead_from_json(answer.json())
+
+    def explain_bead(self, bead_id: str) -> Why:
+        """Why a bead is not running, and what would make it run. Raises NotFound."""
+        return why_from_json(self._get(f"{bead_path(bead_id)}/why"))
 
     def list_attempts(self, bead_id: str) -> tuple[Attempt, ...]:
         """Every try at a bead, oldest first. Raises NotFound."""

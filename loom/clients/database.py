@@ -11,6 +11,7 @@ import grpc
 
 from loom.clients.answers import Filed, Page
 from loom.clients.steering import SteeringCalls
+from loom.clients.waiting import WaitingCalls
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxRow, ResultVerdict
@@ -38,7 +39,7 @@ class Recorded:
     detail: str = ""
 
 
-class DatabaseClient(SteeringCalls):
+class DatabaseClient(SteeringCalls, WaitingCalls):
     """Calls of the database service, each with a deadline.
 
     Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises.

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from loom.domain.bead import Attempt, Bead, NewBead
+from loom.domain.bead import Amendment, Attempt, Bead, NewBead
 from loom.domain.evidence import Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
-from loom.domain.project import Project
+from loom.domain.project import Project, ProjectState
+from loom.domain.waiting import Reason, Why
 from loom.messaging.deadletter import DeadLetter
 
 API = "/api/v1"
@@ -50,6 +51,10 @@ def project_to_json(project: Project) -> dict[str, Any]:
         "test_command": list(project.test_command),
         "timeout_s": project.timeout_s,
         "queue_window": project.queue_window,
+        "state": project.state.value,
+        "weight": project.weight,
+        "max_in_progress": project.max_in_progress,
+        "max_attempts": project.max_attempts,
         "created_at": time_to_json(project.created_at),
         "links": {
             "self": here,
@@ -70,6 +75,10 @@ def project_from_json(document: Mapping[str, Any]) -> Project:
         timeout_s=document["timeout_s"],
         queue_window=document["queue_window"],
         created_at=time_from_json(document["created_at"]),
+        state=ProjectState(document["state"]),
+        weight=document["weight"],
+        max_in_progress=document["max_in_progress"],
+        max_attempts=document["max_attempts"],
     )
 
 
@@ -91,7 +100,14 @@ def new_bead_to_json(bead: NewBead) -> dict[str, Any]:
         "context": dict(bead.context),
         "priority": bead.priority,
     }
-    return document | ({"id": bead.id} if bead.id else {})
+    more = {
+        "id": bead.id,
+        "not_before": time_to_json(bead.not_before),
+        "blocked_by": list(bead.blocked_by),
+        "parent": bead.parent,
+        "max_attempts": bead.max_attempts,
+    }
+    return document | {name: value for name, value in more.items() if value}
 
 
 def bead_to_json(bead: Bead) -> dict[str, Any]:
@@ -114,7 +130,11 @@ def bead_to_json(bead: Bead) -> dict[str, Any]:
         "created_at": time_to_json(bead.created_at),
         "updated_at": time_to_json(bead.updated_at),
         "closed_at": time_to_json(bead.closed_at),
-        "links": {"self": here, "attempts": f"{here}/attempts"},
+        "not_before": time_to_json(bead.not_before),
+        "blocked_by": list(bead.blocked_by),
+        "parent": bead.parent or None,
+        "max_attempts": bead.max_attempts,
+        "links": {"self": here, "attempts": f"{here}/attempts", "why": f"{here}/why"},
     }
 
 
@@ -138,6 +158,51 @@ def bead_from_json(document: Mapping[str, Any]) -> Bead:
         created_at=datetime.fromisoformat(document["created_at"]),
         updated_at=datetime.fromisoformat(document["updated_at"]),
         closed_at=time_from_json(document["closed_at"]),
+        not_before=time_from_json(document["not_before"]),
+        blocked_by=tuple(document["blocked_by"]),
+        parent=document["parent"] or "",
+        max_attempts=document["max_attempts"],
+    )
+
+
+def amendment_to_json(amendment: Amendment) -> dict[str, Any]:
+    """What is to change of what a bead waits for; null takes away."""
+    document: dict[str, Any] = {}
+    if amendment.priority is not None:
+        document["priority"] = amendment.priority
+    if amendment.max_attempts is not None:
+        document["max_attempts"] = amendment.max_attempts
+    if amendment.blocked_by is not None:
+        document["blocked_by"] = list(amendment.blocked_by)
+    if amendment.parent is not None:
+        document["parent"] = amendment.parent or None
+    if amendment.not_before or amendment.due_now:
+        document["not_before"] = time_to_json(amendment.not_before)
+    return document
+
+
+def why_to_json(why: Why) -> dict[str, Any]:
+    """Why a bead is not running: what is to be dealt with first, then all that holds it up."""
+    reasons = [{"code": r.code, "sentence": r.sentence, "remedy": r.remedy} for r in why.reasons]
+    return {
+        "bead_id": why.bead_id,
+        "state": why.state.value,
+        **reasons[0],
+        "reasons": reasons,
+        "position": why.position or None,
+        "effective_priority": why.effective_priority,
+        "links": {"bead": bead_path(why.bead_id)},
+    }
+
+
+def why_from_json(document: Mapping[str, Any]) -> Why:
+    """Why a bead is not running."""
+    return Why(
+        bead_id=document["bead_id"],
+        state=State(document["state"]),
+        reasons=tuple(Reason(r["code"], r["sentence"], r["remedy"]) for r in document["reasons"]),
+        effective_priority=document["effective_priority"],
+        position=document["position"] or 0,
     )
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from loom.clients.representation import attempt_to_json, bead_path, bead_to_json, project_path
+from loom.clients.representation import (
+    attempt_to_json,
+    bead_path,
+    bead_to_json,
+    project_path,
+    why_to_json,
+)
 from loom.control import body, idempotency
 from loom.control.ledger import Ledger
-from loom.control.models import BeadQuery, read_beads, read_query
+from loom.control.models import BeadQuery, read_amendment, read_beads, read_query
 from loom.control.problem import Fault, InvalidFields
 from loom.control.projects import known_form
 from loom.domain.identity import check_bead_id
@@ -19,7 +25,7 @@ log = logs.get(__name__)
 
 
 def routes(ledger: Ledger) -> Blueprint:
-    """File beads, list them, show one and its attempts."""
+    """File beads, list them, show one, its attempts and why it waits, and change that."""
     beads = Blueprint("beads", __name__)
 
     @beads.post("/projects/<project_id>/beads")
@@ -64,6 +70,17 @@ def routes(ledger: Ledger) -> Blueprint:
     def attempts(bead_id: str) -> Response:
         found = ledger.list_attempts(_known_form(bead_id))
         return jsonify({"attempts": [attempt_to_json(attempt) for attempt in found]})
+
+    @beads.get("/beads/<bead_id>/why")
+    def why(bead_id: str) -> Response:
+        return jsonify(why_to_json(ledger.explain_bead(_known_form(bead_id))))
+
+    @beads.patch("/beads/<bead_id>")
+    def amend(bead_id: str) -> Response:
+        amendment, version = read_amendment(body.read())
+        bead = ledger.amend_bead(_known_form(bead_id), amendment, version, traces.traceparent())
+        log.info("bead_amended", bead_id=bead_id, version=bead.version)
+        return jsonify(bead_to_json(bead))
 
     def _list(project_id: str) -> Response:
         query = read_query(BeadQuery, request.args.to_dict(flat=False))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loom.clients.answers import Filed, Page
-from loom.domain.bead import Attempt, Bead, NewBead
-from loom.domain.project import Project
+from loom.domain.bead import Amendment, Attempt, Bead, NewBead
+from loom.domain.project import Project, ProjectChange
 from loom.domain.reconciliation import Depth, Reconciliation
+from loom.domain.waiting import Why
 from loom.messaging.deadletter import DeadLetter
 
 
@@ -41,6 +42,19 @@ class Ledger(Protocol):
         page_size: int = 50, cursor: str = "",
     ) -> Page[Bead]:  # fmt: skip
         """Beads, newest first."""
+
+    def update_project(
+        self, project_id: str, change: ProjectChange, correlation_id: str, traceparent: str = ""
+    ) -> Project:
+        """Pause, drain or resume a project, or set its limits."""
+
+    def amend_bead(
+        self, bead_id: str, amendment: Amendment, expected_version: int = 0, traceparent: str = ""
+    ) -> Bead:
+        """Change what a bead waits for."""
+
+    def explain_bead(self, bead_id: str) -> Why:
+        """Why a bead is not running."""
 
     def list_attempts(self, bead_id: str) -> tuple[Attempt, ...]:
         """Every try at a bead."""

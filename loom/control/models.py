@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from unicodedata import category
 
@@ -19,10 +20,22 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from loom.control.gitnames import branch_fault, repository_fault
 from loom.control.problem import Fault, InvalidFields
-from loom.domain.bead import MAX_BATCH, NewBead
+from loom.domain.bead import MAX_BATCH, MAX_BLOCKERS, Amendment, NewBead
 from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.lifecycle import Resolution, State
-from loom.domain.project import DEFAULT_QUEUE_WINDOW, DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, Project
+from loom.domain.priority import MAX_PRIORITY, check_not_before
+from loom.domain.project import (
+    DEFAULT_QUEUE_WINDOW,
+    DEFAULT_TIMEOUT_S,
+    DEFAULT_WEIGHT,
+    MAX_ATTEMPTS,
+    MAX_IN_PROGRESS,
+    MAX_TIMEOUT_S,
+    MAX_WEIGHT,
+    Project,
+    ProjectChange,
+    ProjectState,
+)
 from loom.domain.reconciliation import MAX_GRACE_S
 from loom.errors import Invalid
 
@@ -86,6 +99,44 @@ def _program(words: list[str]) -> list[str]:
 Argv = Annotated[list[Word], Field(min_length=1, max_length=MAX_WORDS), AfterValidator(_program)]
 Timeout = Annotated[int, Field(ge=1, le=MAX_TIMEOUT_S)]
 
+
+def _project_state(text: str) -> str:
+    known = [state.value for state in ProjectState]
+    return "" if text in known else f"is one of {', '.join(known)}"
+
+
+def _moment_fault(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            return "needs its offset from UTC, as in 2026-05-01T09:00:00Z"
+        check_not_before(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        return "is a moment in RFC 3339, as 2026-05-01T09:00:00Z"
+    except Invalid as error:
+        return error.detail
+    return ""
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _each_once(ids: list[str]) -> list[str]:
+    if len(set(ids)) < len(ids):
+        raise PydanticCustomError("rule", "names a bead twice")
+    return ids
+
+
+Priority = Annotated[int, Field(ge=0, le=MAX_PRIORITY)]
+Window = Annotated[int, Field(ge=1, le=MAX_QUEUE_WINDOW)]
+Weight = Annotated[int, Field(ge=1, le=MAX_WEIGHT)]
+Cap = Annotated[int, Field(ge=0, le=MAX_IN_PROGRESS)]
+Attempts = Annotated[int, Field(ge=0, le=MAX_ATTEMPTS)]
+BeadId = Annotated[str, _by(check_bead_id)]
+BeadIds = Annotated[list[BeadId], Field(max_length=MAX_BLOCKERS), AfterValidator(_each_once)]
+Moment = Annotated[str, StringConstraints(max_length=40), _rule(_moment_fault)]
+
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
@@ -100,7 +151,11 @@ class ProjectIn(BaseModel):
     default_branch: Annotated[str, _rule(branch_fault)] = "main"
     test_command: Argv | None = None
     timeout_s: Timeout = DEFAULT_TIMEOUT_S
-    queue_window: Annotated[int, Field(ge=1, le=MAX_QUEUE_WINDOW)] = DEFAULT_QUEUE_WINDOW
+    queue_window: Window = DEFAULT_QUEUE_WINDOW
+    state: Annotated[str, _rule(_project_state)] = ProjectState.ACTIVE
+    weight: Weight = DEFAULT_WEIGHT
+    max_in_progress: Cap = 0
+    max_attempts: Attempts = 0
 
     def project(self) -> Project:
         """The domain's value."""
@@ -112,7 +167,29 @@ class ProjectIn(BaseModel):
             test_command=tuple(self.test_command or ()),
             timeout_s=self.timeout_s,
             queue_window=self.queue_window,
+            state=ProjectState(self.state),
+            weight=self.weight,
+            max_in_progress=self.max_in_progress,
+            max_attempts=self.max_attempts,
         )
+
+
+class ProjectPatch(BaseModel):
+    """What a request changes of a project."""
+
+    model_config = _STRICT
+
+    state: Annotated[str, _rule(_project_state)] | None = None
+    weight: Weight | None = None
+    max_in_progress: Cap | None = None
+    max_attempts: Attempts | None = None
+    queue_window: Window | None = None
+
+    def change(self) -> ProjectChange:
+        """The domain's value."""
+        given = self.model_dump(exclude_none=True)
+        state = {"state": ProjectState(self.state)} if self.state else {}
+        return ProjectChange(**given | state)
 
 
 class ContextIn(BaseModel):
@@ -131,10 +208,14 @@ class BeadIn(BaseModel):
     model_config = _STRICT
 
     title: Annotated[str, StringConstraints(max_length=MAX_TITLE), _rule(_single_line)]
-    id: Annotated[str, _by(check_bead_id)] | None = None
+    id: BeadId | None = None
     description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] = ""
     context: ContextIn = ContextIn()
-    priority: Annotated[int, Field(ge=0, le=3)] = 2
+    priority: Priority = 2
+    not_before: Moment | None = None
+    blocked_by: BeadIds = Field(default_factory=list)
+    parent: BeadId | None = None
+    max_attempts: Attempts = 0
 
     def bead(self) -> NewBead:
         """The domain's value, its context as it came."""
@@ -144,6 +225,35 @@ class BeadIn(BaseModel):
             description=self.description,
             context=self.context.model_dump(exclude_unset=True),
             priority=self.priority,
+            not_before=_moment(self.not_before),
+            blocked_by=tuple(self.blocked_by),
+            parent=self.parent or "",
+            max_attempts=self.max_attempts,
+        )
+
+
+class BeadPatch(BaseModel):
+    """What a request changes of what a bead waits for; null takes away. version: of the bead."""
+
+    model_config = _STRICT
+
+    version: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    priority: Priority | None = None
+    not_before: Moment | None = None
+    blocked_by: BeadIds | None = None
+    parent: BeadId | None = None
+    max_attempts: Attempts | None = None
+
+    def amendment(self) -> Amendment:
+        """The domain's value."""
+        given = self.model_fields_set
+        return Amendment(
+            priority=self.priority,
+            max_attempts=self.max_attempts,
+            blocked_by=None if "blocked_by" not in given else tuple(self.blocked_by or ()),
+            parent=None if "parent" not in given else self.parent or "",
+            not_before=_moment(self.not_before),
+            due_now="not_before" in given and self.not_before is None,
         )
 
 
@@ -203,6 +313,22 @@ def read_beads(body: Any) -> tuple[NewBead, ...]:
 def read_reconcile(body: Any) -> ReconcileIn:
     """What a request to compare ledger and broker says. Raises InvalidFields."""
     return _validated(ReconcileIn, body)
+
+
+def read_project_change(body: Any) -> ProjectChange:
+    """What a body changes of a project. Raises InvalidFields."""
+    change = _validated(ProjectPatch, body).change()
+    if not change.given():
+        raise InvalidFields([Fault("", "the body has to name a field that is to change")])
+    return change
+
+
+def read_amendment(body: Any) -> tuple[Amendment, int]:
+    """What a body changes of a bead, and the version it is meant for. Raises InvalidFields."""
+    patch = _validated(BeadPatch, body)
+    if not patch.model_fields_set - {"version"}:
+        raise InvalidFields([Fault("", "the body has to name a field that is to change")])
+    return patch.amendment(), patch.version or 0
 
 
 def read_query(kind: type[M], query: Mapping[str, list[str]]) -> M:

@@ -7,10 +7,12 @@ from flask import Blueprint, Response, g, jsonify, request
 from loom.clients.representation import project_path, project_to_json
 from loom.control import body, idempotency
 from loom.control.ledger import Ledger
-from loom.control.models import Paging, read_project, read_query
+from loom.control.models import Paging, read_project, read_project_change, read_query
 from loom.domain.identity import PROJECT_ID
 from loom.errors import NotFound
-from loom.telemetry import traces
+from loom.telemetry import logs, traces
+
+log = logs.get(__name__)
 
 
 def known_form(project_id: str) -> str:
@@ -24,7 +26,7 @@ def known_form(project_id: str) -> str:
 
 
 def routes(ledger: Ledger) -> Blueprint:
-    """Make a project, list them, show one."""
+    """Make a project, list them, show one and change it."""
     projects = Blueprint("projects", __name__)
 
     @projects.post("/projects")
@@ -53,5 +55,14 @@ def routes(ledger: Ledger) -> Blueprint:
     @projects.get("/projects/<project_id>")
     def show(project_id: str) -> Response:
         return jsonify(project_to_json(ledger.get_project(known_form(project_id))))
+
+    @projects.patch("/projects/<project_id>")
+    def change(project_id: str) -> Response:
+        wanted = read_project_change(body.read())
+        project = ledger.update_project(
+            known_form(project_id), wanted, g.correlation_id, traces.traceparent()
+        )
+        log.info("project_changed", project_id=project_id, **wanted.given())
+        return jsonify(project_to_json(project))
 
     return projects

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, literal, select, text, tuple_
 
-from loom.database import cursor, rows, tables
+from loom.database import blockers, cursor, rows, tables
+from loom.database.ordering import RANK
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import Resolution, State
@@ -20,24 +21,28 @@ LARGEST_ANSWER = 8 * 1024 * 1024
 
 # A microsecond apart, so that a list has the beads of one request in the order of the request.
 _FILE = text(
-    """
+    f"""
     WITH asked AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:beads AS jsonb)) AS r (
+        SELECT r.*, now() + ord * interval '1 microsecond' AS created_at
+          FROM jsonb_to_recordset(CAST(:beads AS jsonb)) AS r (
             ord int, id text, title text, description text, context jsonb, priority smallint,
-            task_id text, event_id text)
+            task_id text, event_id text, not_before timestamptz, blocked_by text[], parent text,
+            max_attempts bigint, gated boolean)
     ), filed AS (
         INSERT INTO bead (id, project_id, title, description, context, priority, state,
-                          correlation_id, traceparent, created_at, updated_at)
+                          correlation_id, traceparent, created_at, updated_at, not_before,
+                          blocked_by, parent, max_attempts, gated)
         SELECT id, :project_id, title, description, context, priority, 'open',
-               :correlation_id, :traceparent, at.moment, at.moment
-          FROM asked, LATERAL (SELECT now() + ord * interval '1 microsecond' AS moment) AS at
-         ORDER BY ord
+               :correlation_id, :traceparent, created_at, created_at, not_before, blocked_by,
+               parent, max_attempts, gated
+          FROM asked ORDER BY ord
         RETURNING id, created_at
     ), owed AS (
         INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, attempt, priority,
-                            correlation_id, traceparent, available_at)
+                            correlation_id, traceparent, available_at, rank, gated)
         SELECT 'task', 'task.assigned', task_id, :project_id, id, 1, 1, priority,
-               :correlation_id, :traceparent, now()
+               :correlation_id, :traceparent, greatest(now(), not_before),
+               {RANK.format(bead="asked", priority="priority")}, gated
           FROM asked ORDER BY ord
     ), journal AS (
         INSERT INTO event (message_id, type, project_id, bead_id, epoch, data, correlation_id,
@@ -55,7 +60,7 @@ _FILE = text(
           FROM journal
     )
     SELECT id, created_at FROM filed
-    """
+    """  # noqa: S608 - put together from constants
 )
 
 
@@ -71,8 +76,10 @@ def file(
 ) -> tuple[Bead, ...]:
     """File beads that `filing.check_beads` has passed, with what is owed for them.
 
-    One statement, however many. Raises NotFound (the project) and Conflict (an id).
+    One statement, however many, and a few more where they wait for each other. Raises NotFound
+    (the project), Conflict (an id), Invalid and IllegalTransition (what they wait for).
     """
+    gated = blockers.prepare(connection, beads)
     asked = [
         {
             "ord": ord_,
@@ -83,6 +90,11 @@ def file(
             "priority": bead.priority,
             "task_id": new_message_id(),
             "event_id": new_message_id(),
+            "not_before": bead.not_before.isoformat() if bead.not_before else None,
+            "blocked_by": bead.blocked_by,
+            "parent": bead.parent,
+            "max_attempts": bead.max_attempts,
+            "gated": bead.id in gated,
         }
         for ord_, bead in enumerate(beads)
     ]
@@ -98,6 +110,8 @@ def file(
             },
         )
     }
+    # Parents that were filed before wait from now on; their locks are held.
+    blockers.regate(connection, sorted(gated - made.keys()))
     return tuple(
         Bead(
             id=bead.id,
@@ -112,6 +126,10 @@ def file(
             correlation_id=correlation_id,
             created_at=made[bead.id],
             updated_at=made[bead.id],
+            not_before=bead.not_before,
+            blocked_by=bead.blocked_by,
+            parent=bead.parent,
+            max_attempts=bead.max_attempts,
         )
         for bead in beads
     )

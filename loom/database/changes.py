@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from loom.domain.evidence import Commit, Outcome
 from loom.domain.lifecycle import Resolution, State
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Standing:
     """A bead as a decision sees it, under a lock.
 
     attempts: how many there were. forgiven: how many of them were before it was last unblocked,
-    and no longer count against its budget.
+    and no longer count against its budget. since: from when its waiting counts. gated: it waits for
+    other beads. max_attempts: its own limit or its project's; 0: none.
     """
 
     id: str
@@ -40,6 +44,9 @@ class Standing:
     traceparent: str
     reason: str = ""
     running: Running | None = None
+    since: datetime = EVER
+    gated: bool = False
+    max_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A task message is owed to the broker, after a delay in seconds."""
+    """A task message is owed to the broker, after a delay in seconds and not before since.
+
+    gated: not before other beads have succeeded.
+    """
 
     bead_id: str
     project_id: str
@@ -115,6 +125,8 @@ class Owed:
     correlation_id: str
     traceparent: str
     delay_s: float = 0.0
+    since: datetime = EVER
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +146,8 @@ class Event:
 class Changes:
     """All that one decision, or one batch of them, writes.
 
-    withdrawn: beads whose owed task messages are owed no longer.
+    withdrawn: beads whose owed task messages are owed no longer; what is owed beside it is owed
+    afterwards. recalled: beads whose message is on the broker no more.
     """
 
     moved: tuple[Moved, ...] = ()
@@ -143,6 +156,7 @@ class Changes:
     owed: tuple[Owed, ...] = ()
     withdrawn: tuple[str, ...] = ()
     events: tuple[Event, ...] = field(default=())
+    recalled: tuple[str, ...] = ()
 
     def __add__(self, other: Changes) -> Changes:
         """Both, in their order; of two moves of one bead the later one holds."""
@@ -156,7 +170,8 @@ class Changes:
             owed=self.owed + other.owed,
             withdrawn=self.withdrawn + other.withdrawn,
             events=self.events + other.events,
+            recalled=self.recalled + other.recalled,
         )
 
     def __bool__(self) -> bool:
-        return any((self.moved, self.started, self.ended, self.owed, self.withdrawn, self.events))
+        return any(getattr(self, part.name) for part in fields(self))

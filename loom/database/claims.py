@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, RowMapping, bindparam, func, select, text
 
 from loom.database import decisions, rows, tables
-from loom.database.changes import Running
+from loom.database.changes import Running, Standing
 from loom.database.writing import write
 from loom.domain.lifecycle import State
 from loom.domain.outbox import Claim, ClaimVerdict
+from loom.domain.project import ProjectState
 from loom.errors import Forbidden, Invalid, Stale
 from loom.telemetry.failpoints import failpoint
 
 _AGENT = "agent-"
+CAP_SEED = 4_107_482_650_120
+"""Apart from other locks by the hash of a text."""
 
 _PROJECT_COLUMNS = [column.label(f"project__{column.name}") for column in tables.project.c]
 
@@ -24,6 +27,11 @@ _CLAIMED = (
     .join(tables.project, tables.project.c.id == tables.bead.c.project_id)
     .where(tables.bead.c.id == bindparam("bead_id"))
     .with_for_update(of=tables.bead)
+)
+_CLAIMED = _CLAIMED.add_columns((tables.bead.c.not_before > func.clock_timestamp()).label("early"))
+_CAP_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:project_id, :seed))")
+_IN_PROGRESS = text(
+    "SELECT count(*) FROM bead WHERE project_id = :project_id AND state = 'in_progress'"
 )
 _RUNNING = select(*rows.running_columns()).where(
     tables.attempt.c.bead_id == bindparam("bead_id"), tables.attempt.c.outcome == "running"
@@ -90,14 +98,18 @@ def claim(
         return Claim(ClaimVerdict.UNKNOWN)
     check_caller(caller, row["project_id"])
     running = _running(connection, bead_id) if row["state"] == State.IN_PROGRESS.value else None
+    bead_now = rows.standing(row, running)
     decision = decisions.claim(
-        rows.standing(row, running),
+        bead_now,
         epoch,
         agent_id,
         request_id,
         lease_s=lease_s,
         redelivered=redelivered,
+        held_back=_held_back(connection, row, bead_now, epoch),
     )
+    if decision.verdict is ClaimVerdict.DEFERRED:
+        write(connection, decision.changes)
     if decision.verdict is not ClaimVerdict.GRANTED:
         return Claim(decision.verdict)
     bead = rows.bead(row)
@@ -116,6 +128,27 @@ def claim(
     return Claim(
         decision.verdict, decision.epoch, decision.attempt, decision.lease_s, bead, project
     )
+
+
+def _held_back(connection: Connection, row: RowMapping, bead: Standing, epoch: int) -> bool:
+    """Whether a bead whose message came may not start, or not be started again, now.
+
+    Claims of a project with a cap are granted one at a time, each seeing what the ones before it
+    started, so that the cap holds exactly.
+    """
+    paused = row["project__state"] == ProjectState.PAUSED.value
+    if not decisions.startable(bead, epoch):
+        return bool(paused)
+    draining = row["project__state"] == ProjectState.DRAINING.value and not bead.attempts
+    if paused or draining or bead.gated or row["early"]:
+        return True
+    cap: int = row["project__max_in_progress"]
+    if not cap:
+        return False
+    project = {"project_id": bead.project_id}
+    connection.execute(_CAP_LOCK, project | {"seed": CAP_SEED})
+    in_progress: int = connection.execute(_IN_PROGRESS, project).scalar_one()
+    return in_progress >= cap
 
 
 def _running(connection: Connection, bead_id: str) -> Running | None:

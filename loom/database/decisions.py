@@ -62,25 +62,37 @@ def claim(
     *,
     lease_s: float,
     redelivered: bool,
+    held_back: bool = False,
 ) -> Claimed:
     """Decide on a claim under the epoch of a task message.
 
     A redelivered message proves that its former holder lost it, so that the claim is taken over
-    under a new epoch. A held bead is owed a new message when the lease runs out.
+    under a new epoch. A held bead is owed a new message when the lease runs out. held_back: the
+    bead may not start now, so that its message is owed again; and for a takeover, the lease has to
+    run out first.
     """
     running = bead.running
     if bead.state is State.IN_PROGRESS and running is not None:
         if running.request_id == request_id and running.lease_left_s > 0:
             return Claimed(ClaimVerdict.GRANTED, running.epoch, bead.attempts, running.lease_left_s)
         if bead.epoch == epoch:
-            if not redelivered:
+            if not redelivered or held_back:
                 return Claimed(ClaimVerdict.HELD)
             reason = f"{agent_id} took it over: the broker delivered its message again"
             started = Started(bead.id, bead.epoch + 1, agent_id, request_id, lease_s)
             return _grant(bead, started, reason)
-    if bead.state is State.OPEN and bead.epoch == epoch - 1:
+    if startable(bead, epoch):
+        if held_back:
+            # Under a row of its own: a dispatcher that has yet to settle the old one settles none.
+            again = Changes(withdrawn=(bead.id,), owed=(owe(bead),), recalled=(bead.id,))
+            return Claimed(ClaimVerdict.DEFERRED, changes=again)
         return _grant(bead, Started(bead.id, epoch, agent_id, request_id, lease_s))
     return Claimed(ClaimVerdict.STALE)
+
+
+def startable(bead: Standing, epoch: int) -> bool:
+    """Whether a message of this epoch is the one that the open bead waits for."""
+    return bead.state is State.OPEN and bead.epoch == epoch - 1
 
 
 def _grant(bead: Standing, started: Started, superseded: str = "") -> Claimed:
@@ -160,6 +172,7 @@ def _failed(bead: Standing, outcome: str, report: Report, jitter: float) -> Chan
         bead.attempts - bead.forgiven,
         evidence.reason or "the agent gave no reason",
         jitter,
+        bead.max_attempts,
     )
     told = {Move.FAIL: "bead.closed", Move.RETRY: "bead.retried", Move.BLOCK: "bead.blocked"}
     changes = _end(bead, outcome, evidence)
@@ -287,6 +300,8 @@ def owe(bead: Standing, delay_s: float = 0.0) -> Owed:
         correlation_id=bead.correlation_id,
         traceparent=bead.traceparent,
         delay_s=delay_s,
+        since=bead.since,
+        gated=bead.gated,
     )
 
 

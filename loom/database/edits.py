@@ -11,6 +11,7 @@ from loom.domain.bead import Bead, NewBead
 from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.lifecycle import State
 from loom.errors import IllegalTransition, Invalid
+from loom.rpc import codec
 from loom.rpc.v1 import database_pb2 as pb
 
 
@@ -26,6 +27,10 @@ def wanted(asked: pb.Bead) -> NewBead:
         description=asked.description,
         context=filing.read_context(asked.context),
         priority=asked.priority,
+        not_before=codec.moment(asked.not_before) if asked.HasField("not_before") else None,
+        blocked_by=tuple(asked.blocked_by),
+        parent=asked.parent,
+        max_attempts=asked.max_attempts,
     )
     filing.check_bead(bead)
     return bead

@@ -40,6 +40,7 @@ def expire(connection: Connection, limit: int) -> Expired:
     found = connection.execute(
         select(*rows.standing_columns(), *rows.running_columns())
         .join(b, b.c.id == a.c.bead_id)
+        .join(tables.project, tables.project.c.id == b.c.project_id)
         .where(
             a.c.outcome == "running",
             a.c.lease_until <= func.clock_timestamp(),

@@ -7,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from loom.domain.bead import MAX_BATCH, NewBead
+from loom.domain.bead import MAX_BATCH, MAX_BLOCKERS, Amendment, NewBead
 from loom.domain.identity import check_bead_id, check_project_id, new_bead_id
+from loom.domain.priority import MAX_PRIORITY, check_not_before
 from loom.domain.project import (
     DEFAULT_QUEUE_WINDOW,
     DEFAULT_TIMEOUT_S,
+    DEFAULT_WEIGHT,
+    MAX_ATTEMPTS,
+    MAX_IN_PROGRESS,
     MAX_TIMEOUT_S,
+    MAX_WEIGHT,
     Project,
+    ProjectChange,
 )
 from loom.errors import Conflict, Invalid, TooLarge
 from loom.messaging.topology import MAX_TASK_BYTES
 
 MAX_TITLE = 500
-MAX_PRIORITY = 3
 MAX_QUEUE_WINDOW = 10_000
 MAX_BEAD_BYTES = MAX_TASK_BYTES - 16 * 1024
 """Its task message has to fit on the broker, envelope included."""
@@ -90,11 +95,10 @@ def check_bead(bead: NewBead) -> int:
     check_text(bead.description, "description")
     if not bead.title.strip() or len(bead.title) > MAX_TITLE:
         raise Invalid(f"title has to be 1 to {MAX_TITLE} characters", field="title")
-    if not 0 <= bead.priority <= MAX_PRIORITY:
-        raise Invalid(
-            f"priority {bead.priority} is not one of 0 (first) to {MAX_PRIORITY}",
-            field="priority",
-        )
+    check_priority(bead.priority)
+    check_not_before(bead.not_before)
+    check_attempts(bead.max_attempts)
+    check_links(bead.id, bead.blocked_by, bead.parent)
     size = len(task_payload(bead.title, bead.description, bead.context).encode())
     if size > MAX_BEAD_BYTES:
         raise TooLarge(
@@ -103,6 +107,64 @@ def check_bead(bead: NewBead) -> int:
             limit=str(MAX_BEAD_BYTES),
         )
     return size
+
+
+def check_attempts(max_attempts: int) -> None:
+    """Raise Invalid if it is no limit; 0: none."""
+    if not 0 <= max_attempts <= MAX_ATTEMPTS:
+        raise Invalid(f"max_attempts has to be 0 to {MAX_ATTEMPTS}", field="max_attempts")
+
+
+def check_links(bead_id: str, blocked_by: Sequence[str], parent: str) -> None:
+    """Raise Invalid if a bead cannot wait for those, whoever they are."""
+    for id_ in (*blocked_by, *([parent] if parent else [])):
+        check_bead_id(id_)
+    if len(blocked_by) > MAX_BLOCKERS or len(set(blocked_by)) < len(blocked_by):
+        raise Invalid(f"blocked_by has at most {MAX_BLOCKERS} ids, each once", field="blocked_by")
+    if bead_id and bead_id in (*blocked_by, parent):
+        raise Invalid(f"bead {bead_id} cannot wait for itself", field="blocked_by")
+
+
+def check_project_change(change: ProjectChange) -> None:
+    """Raise Invalid if a project could not be so; 0 does not stand for a default here."""
+    if change.weight is not None and not 1 <= change.weight <= MAX_WEIGHT:
+        raise Invalid(f"weight has to be 1 to {MAX_WEIGHT}", field="weight")
+    if change.queue_window is not None and not 1 <= change.queue_window <= MAX_QUEUE_WINDOW:
+        raise Invalid(f"queue_window has to be 1 to {MAX_QUEUE_WINDOW}", field="queue_window")
+    if change.max_in_progress is not None:
+        check_cap(change.max_in_progress)
+    if change.max_attempts is not None:
+        check_attempts(change.max_attempts)
+
+
+def check_cap(max_in_progress: int) -> None:
+    """Raise Invalid if it is no cap; 0: none."""
+    if not 0 <= max_in_progress <= MAX_IN_PROGRESS:
+        raise Invalid(
+            f"max_in_progress has to be 0 (any number) to {MAX_IN_PROGRESS}",
+            field="max_in_progress",
+        )
+
+
+def check_amendment(bead_id: str, amendment: Amendment) -> None:
+    """Raise Invalid if a bead could not wait so."""
+    check_bead_id(bead_id)
+    if amendment.priority is not None:
+        check_priority(amendment.priority)
+    if amendment.max_attempts is not None:
+        check_attempts(amendment.max_attempts)
+    if amendment.not_before and amendment.due_now:
+        raise Invalid("not_before and now exclude each other", field="not_before")
+    check_not_before(amendment.not_before)
+    check_links(bead_id, amendment.blocked_by or (), amendment.parent or "")
+
+
+def check_priority(priority: int) -> None:
+    """Raise Invalid if it is no priority."""
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise Invalid(
+            f"priority {priority} is not one of 0 (first) to {MAX_PRIORITY}", field="priority"
+        )
 
 
 def check_beads(beads: Sequence[NewBead]) -> tuple[NewBead, ...]:
@@ -140,8 +202,14 @@ def check_project(project: Project) -> Project:
     window = project.queue_window or DEFAULT_QUEUE_WINDOW
     if not 1 <= window <= MAX_QUEUE_WINDOW:
         raise Invalid(f"queue_window has to be 1 to {MAX_QUEUE_WINDOW}", field="queue_window")
+    weight = project.weight or DEFAULT_WEIGHT
+    if not 1 <= weight <= MAX_WEIGHT:
+        raise Invalid(f"weight has to be 1 to {MAX_WEIGHT}", field="weight")
+    check_cap(project.max_in_progress)
+    check_attempts(project.max_attempts)
     return replace(
         project,
+        weight=weight,
         name=project.name or project.id,
         default_branch=project.default_branch or "main",
         timeout_s=timeout_s,

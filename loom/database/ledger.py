@@ -32,6 +32,7 @@ from loom.database.changes import Report
 from loom.database.decisions import Judged
 from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
+from loom.database.waiting import Waiting
 from loom.database.wakeups import Wakeups
 from loom.domain.bead import MAX_BATCH, Attempt, Bead, NewBead
 from loom.domain.outbox import Claim
@@ -66,6 +67,7 @@ class Ledger:
         self._wakeups = Wakeups(settings, self._engine, max(1, settings.threads // 3))
         self._wakeups.start()
         self.steering = Steering(self._run)
+        self.waiting = Waiting(self._run)
         self.transactions = Transactions(
             writers,
             self._readers,
@@ -377,6 +379,10 @@ def _new_bead(bead: pb.NewBead) -> NewBead:
         description=bead.description,
         context=filing.read_context(bead.context),
         priority=bead.priority,
+        not_before=codec.moment(bead.not_before) if bead.HasField("not_before") else None,
+        blocked_by=tuple(bead.blocked_by),
+        parent=bead.parent,
+        max_attempts=bead.max_attempts,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, RowMapping, text
 
 from loom.database.filing import storable, task_payload
+from loom.database.ordering import CLOCK, IN_PROGRESS, LEASED, READY, SENT
 from loom.rpc import codec
 from loom.rpc.v1 import database_pb2 as pb
 
@@ -22,31 +23,38 @@ BASE_S = 0.5
 CAP_S = 60.0
 
 # A project's window is what its agents can soon take: less what stands in its queue (dispatched
-# and not claimed) and what is on its way there (leased). Projects take turns, and so do tasks and
-# events.
+# and not claimed) and what is on its way there (leased). Its cap counts what is in progress too.
+# Projects take turns by their weights, and so do tasks and what else is owed.
+_NOW = "(SELECT now FROM clock)"
 _LEASE = text(
-    """
+    f"""
     WITH clock AS MATERIALIZED (
         SELECT clock_timestamp() AS now
-    ), room AS (
-        SELECT p.id, p.queue_window
-               - (SELECT count(*) FROM bead b
-                   WHERE b.project_id = p.id AND b.state = 'open'
-                     AND b.dispatched_epoch = b.epoch + 1)
-               - (SELECT count(*) FROM outbox o
-                   WHERE o.project_id = p.id AND o.kind = 'task'
-                     AND o.leased_until > (SELECT now FROM clock)) AS free
+    ), filled AS MATERIALIZED (
+        SELECT p.id, p.state, p.weight, p.queue_window, p.max_in_progress,
+               greatest(p.finished, {CLOCK}) AS tag,
+               {SENT.format(project="p")}
+               + {LEASED.format(project="p", now=_NOW)} AS underway
           FROM project p
-         WHERE EXISTS (SELECT FROM outbox o WHERE o.kind = 'task' AND o.project_id = p.id)
+         WHERE p.state <> 'paused'
+           AND EXISTS (SELECT FROM outbox o
+                        WHERE o.kind = 'task' AND NOT o.gated AND o.project_id = p.id)
+    ), room AS MATERIALIZED (
+        SELECT r.*,
+               least(queue_window - underway,
+                     CASE WHEN max_in_progress > 0
+                          THEN max_in_progress - underway - {IN_PROGRESS.format(project="r")}
+                     END) AS free
+          FROM filled r
     ), tasks AS (
-        SELECT due.id, 0 AS side,
-               row_number() OVER (PARTITION BY room.id ORDER BY due.priority, due.id) AS place
+        SELECT due.id, 0 AS side, room.id AS project_id,
+               room.tag + (row_number() OVER (PARTITION BY room.id ORDER BY due.rank, due.id) - 1)
+                          / CAST(room.weight AS double precision) AS tag
           FROM room CROSS JOIN LATERAL (
-               SELECT o.id, o.priority FROM outbox o
-                WHERE o.kind = 'task' AND o.project_id = room.id
-                  AND o.available_at <= (SELECT now FROM clock)
-                  AND (o.leased_until IS NULL OR o.leased_until <= (SELECT now FROM clock))
-                ORDER BY o.priority, o.id
+               SELECT o.id, o.rank FROM outbox o
+                WHERE {READY.format(project="room", now=_NOW)}
+                  AND (o.leased_until IS NULL OR o.leased_until <= {_NOW})
+                ORDER BY o.rank, o.id
                 LIMIT least(greatest(room.free, 0), :limit)
                   FOR UPDATE SKIP LOCKED) AS due
     ), events AS (
@@ -58,13 +66,19 @@ _LEASE = text(
          LIMIT :limit
            FOR UPDATE SKIP LOCKED
     ), picked AS (
-        SELECT id, turn, side FROM (
-            SELECT id, side, row_number() OVER (ORDER BY place, id) AS turn FROM tasks
+        SELECT id, turn, side, project_id, tag FROM (
+            SELECT id, side, row_number() OVER (ORDER BY tag, project_id, id) AS turn,
+                   project_id, tag FROM tasks
             UNION ALL
-            SELECT id, side, row_number() OVER (ORDER BY id) AS turn FROM events
+            SELECT id, side, row_number() OVER (ORDER BY id) AS turn, NULL, NULL FROM events
         ) AS both_sides
         ORDER BY turn, side
         LIMIT :limit
+    ), shared AS (
+        UPDATE project p
+           SET started = had.tag, finished = had.tag + 1 / CAST(p.weight AS double precision)
+          FROM (SELECT project_id, max(tag) AS tag FROM picked GROUP BY project_id) AS had
+         WHERE p.id = had.project_id
     ), leased AS (
         UPDATE outbox o
            SET leased_by = :owner, tries = o.tries + 1,
@@ -80,7 +94,7 @@ _LEASE = text(
       LEFT JOIN dead_letter d
              ON l.kind = 'replay' AND d.id = CAST(l.payload ->> 'letter_id' AS bigint)
      ORDER BY l.turn, l.side
-    """
+    """  # noqa: S608 - put together from constants
 )
 
 _UNLEASE = text(

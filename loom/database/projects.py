@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, insert, select
+from sqlalchemy import update as sql_update
 
 from loom.database import cursor, rows, tables
 from loom.database.changes import Changes, Event
 from loom.database.writing import write
-from loom.domain.project import Project
+from loom.domain.project import Project, ProjectChange
 from loom.errors import NotFound
 
 PAGE, LARGEST_PAGE = 100, 500
@@ -29,6 +30,12 @@ def create(
                 test_command=list(project.test_command),
                 timeout_s=project.timeout_s,
                 queue_window=project.queue_window,
+                state=project.state.value,
+                weight=project.weight,
+                max_in_progress=project.max_in_progress,
+                max_attempts=project.max_attempts,
+                started=0.0,
+                finished=0.0,
             )
             .returning(*table.c)
         )
@@ -52,6 +59,36 @@ def get(connection: Connection, project_id: str) -> Project:
     if row is None:
         raise missing(project_id)
     return rows.project(row)
+
+
+def update(
+    connection: Connection,
+    project_id: str,
+    change: ProjectChange,
+    correlation_id: str,
+    traceparent: str,
+) -> Project:
+    """Change a project as `filing.check_project_change` has passed it. Raises NotFound."""
+    given = change.given()
+    if not given:
+        return get(connection, project_id)
+    table = tables.project
+    row = (
+        connection.execute(
+            sql_update(table).where(table.c.id == project_id).values(**given).returning(*table.c)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise missing(project_id)
+    write(connection, Changes(events=(changed(project_id, change, correlation_id, traceparent),)))
+    return rows.project(row)
+
+
+def changed(project_id: str, change: ProjectChange, correlation_id: str, traceparent: str) -> Event:
+    """What is told of it."""
+    return Event("project.changed", project_id, "", 0, change.given(), correlation_id, traceparent)
 
 
 def missing(project_id: str) -> NotFound:

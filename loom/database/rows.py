@@ -12,7 +12,8 @@ from loom.database.changes import Running, Standing
 from loom.domain.bead import Attempt, Bead
 from loom.domain.evidence import Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
-from loom.domain.project import Project
+from loom.domain.priority import waiting_since
+from loom.domain.project import Project, ProjectState
 
 
 def bead(row: RowMapping) -> Bead:
@@ -34,6 +35,10 @@ def bead(row: RowMapping) -> Bead:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         closed_at=row["closed_at"],
+        not_before=row["not_before"],
+        blocked_by=tuple(row["blocked_by"]),
+        parent=row["parent"],
+        max_attempts=row["max_attempts"],
     )
 
 
@@ -48,6 +53,10 @@ def project(row: RowMapping | Mapping[str, Any]) -> Project:
         timeout_s=row["timeout_s"],
         queue_window=row["queue_window"],
         created_at=row["created_at"],
+        state=ProjectState(row["state"]),
+        weight=row["weight"],
+        max_in_progress=row["max_in_progress"],
+        max_attempts=row["max_attempts"],
     )
 
 
@@ -83,7 +92,7 @@ def _commits(value: list[dict[str, str]]) -> tuple[Commit, ...]:
 
 
 def standing(row: RowMapping, running: Running | None = None) -> Standing:
-    """A row of the table bead, as decisions see it."""
+    """A row of the table bead, as decisions see it; with the limit of its project."""
     return Standing(
         id=row["id"],
         project_id=row["project_id"],
@@ -97,6 +106,9 @@ def standing(row: RowMapping, running: Running | None = None) -> Standing:
         traceparent=row["traceparent"],
         reason=row["reason"],
         running=running,
+        since=waiting_since(row["created_at"], row["not_before"]),
+        gated=row["gated"],
+        max_attempts=row["max_attempts"] or row["project__max_attempts"],
     )
 
 
@@ -109,7 +121,11 @@ def lock_standings(connection: Connection, bead_ids: list[str]) -> dict[str, Sta
     b, a = tables.bead.c, tables.attempt.c
     found = (
         connection.execute(
-            select(*standing_columns()).where(b.id.in_(bead_ids)).order_by(b.id).with_for_update()
+            select(*standing_columns())
+            .join(tables.project, tables.project.c.id == b.project_id)
+            .where(b.id.in_(bead_ids))
+            .order_by(b.id)
+            .with_for_update(of=tables.bead)
         )
         .mappings()
         .all()
@@ -125,11 +141,12 @@ def lock_standings(connection: Connection, bead_ids: list[str]) -> dict[str, Sta
 
 
 def standing_columns() -> list[ColumnElement[Any]]:
-    """What `standing` needs of a bead."""
+    """What `standing` needs of a bead joined with its project."""
     b = tables.bead.c
     return [
         b.id, b.project_id, b.state, b.epoch, b.attempts, b.forgiven, b.version, b.priority,
-        b.correlation_id, b.traceparent, b.reason,
+        b.correlation_id, b.traceparent, b.reason, b.created_at, b.not_before, b.gated,
+        b.max_attempts, tables.project.c.max_attempts.label("project__max_attempts"),
     ]  # fmt: skip
 
 

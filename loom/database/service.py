@@ -10,6 +10,7 @@ from loom.database import query, reports
 from loom.database.deadletters import from_pb as letter_from_pb
 from loom.database.ledger import Ledger
 from loom.database.steering_service import SteeringService
+from loom.database.waiting_service import WaitingService
 from loom.domain.outbox import ClaimVerdict, ResultVerdict
 from loom.errors import Unavailable
 from loom.rpc import codec, reconciliation
@@ -27,13 +28,14 @@ _RESULTS = {
 }
 
 
-class DatabaseService(SteeringService):
+class DatabaseService(SteeringService, WaitingService):
     """Every call of proto/loom/v1/database.proto; errors are raised as Loom's own."""
 
     def __init__(self, ledger: Ledger, answering: Callable[[], bool]) -> None:
         """answering: whether the database does; if not, calls fail at once instead of waiting."""
         self._ledger = ledger
         self._steering = ledger.steering
+        self._waiting = ledger.waiting
         self._answering = answering
 
     def _left(self, context: grpc.ServicerContext) -> float:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData()
 
@@ -40,6 +40,12 @@ project = Table(
     Column("timeout_s", BigInteger, nullable=False),
     Column("queue_window", BigInteger, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("state", Text, nullable=False),
+    Column("weight", BigInteger, nullable=False),
+    Column("max_in_progress", BigInteger, nullable=False),
+    Column("max_attempts", BigInteger, nullable=False),
+    Column("started", Double, nullable=False),
+    Column("finished", Double, nullable=False),
 )
 
 bead = Table(
@@ -66,6 +72,11 @@ bead = Table(
     Column("traceparent", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    _moment("not_before"),
+    Column("blocked_by", ARRAY(Text), nullable=False),
+    Column("parent", Text, nullable=False),
+    Column("max_attempts", BigInteger, nullable=False),
+    Column("gated", Boolean, nullable=False),
 )
 
 attempt = Table(
@@ -108,6 +119,8 @@ outbox = Table(
     _moment("leased_until"),
     Column("tries", BigInteger, nullable=False),
     Column("last_error", Text, nullable=False),
+    _moment("rank"),
+    Column("gated", Boolean, nullable=False),
 )
 
 inbox = Table(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
+from loom.database import blockers
 from loom.database.changes import Changes, Ended, Event, Moved, Owed, Started
 from loom.database.filing import storable
+from loom.database.ordering import RANK
 from loom.domain.evidence import Commit, Step
 from loom.domain.identity import new_message_id
+from loom.domain.lifecycle import Resolution
+from loom.domain.priority import rank
 
 # Each part is a WITH query over rows that come as one JSON parameter, so that the statement is
 # the same for one row and for a thousand. The planner takes any such parameter for a hundred rows;
@@ -65,21 +69,26 @@ _WITHDRAWN = """withdrawn_rows AS (
 
 _OWED = """owed_rows AS (
     INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, attempt, priority,
-                        correlation_id, traceparent, available_at)
+                        correlation_id, traceparent, available_at, rank, gated)
     SELECT 'task', 'task.assigned', r.message_id, r.project_id, r.bead_id, r.epoch, r.attempt,
            r.priority, r.correlation_id, r.traceparent,
-           clock_timestamp() + r.delay_s * interval '1 second'
+           greatest(clock_timestamp() + r.delay_s * interval '1 second', r.since),
+           r.rank, r.gated
       FROM jsonb_to_recordset(CAST(:owed AS jsonb)) AS r (
            ord int, message_id text, project_id text, bead_id text, epoch bigint,
            attempt bigint, priority smallint, correlation_id text, traceparent text,
-           delay_s double precision)
+           delay_s double precision, since timestamptz, rank timestamptz, gated boolean)
      ORDER BY r.ord)"""
 
-_PRIORITY = """priority_rows AS (
-    UPDATE outbox o SET priority = r.priority
+_RECALLED = """recalled_rows AS (
+    UPDATE bead SET dispatched_epoch = 0 WHERE id = ANY(:recalled))"""
+
+_PRIORITY = f"""priority_rows AS (
+    UPDATE outbox o SET priority = r.priority, rank = {RANK.format(bead="b", priority="r.priority")}
       FROM jsonb_to_recordset(CAST(:moved AS jsonb)) AS r (id text, priority smallint)
+      JOIN bead b ON b.id = r.id
      WHERE o.kind = 'task' AND o.bead_id = r.id AND r.priority IS NOT NULL
-       AND o.bead_id = ANY(:moved_ids))"""
+       AND o.bead_id = ANY(:moved_ids))"""  # noqa: S608 - put together from constants
 
 _EVENTS = """told_rows AS (
     INSERT INTO event (message_id, type, project_id, bead_id, epoch, data, correlation_id,
@@ -119,6 +128,10 @@ def write(connection: Connection, changes: Changes) -> Mapping[str, Written]:
     """Write the changes; of each bead that moved, its new version and moment."""
     if not changes:
         return {}
+    if changes.withdrawn and changes.owed:
+        # Likewise of the parts' order: of a bead's epoch only one message may be owed.
+        write(connection, Changes(withdrawn=changes.withdrawn))
+        changes = replace(changes, withdrawn=())
     if changes.started and changes.ended:
         # The parts of one statement run in no order that is promised, and of one bead only one
         # attempt may run: end the old one first.
@@ -140,6 +153,9 @@ def write(connection: Connection, changes: Changes) -> Mapping[str, Written]:
     if changes.withdrawn:
         parts.append(_WITHDRAWN)
         rows["withdrawn"] = list(changes.withdrawn)
+    if changes.recalled:
+        parts.append(_RECALLED)
+        rows["recalled"] = list(changes.recalled)
     if changes.owed:
         parts.append(_OWED)
         rows["owed"] = _json(_owed(i, owed) for i, owed in enumerate(changes.owed))
@@ -147,9 +163,14 @@ def write(connection: Connection, changes: Changes) -> Mapping[str, Written]:
         parts.append(_EVENTS)
         rows["events"] = _json(_event(i, event) for i, event in enumerate(changes.events))
     statement = _statement(tuple(parts))
-    return {
+    written = {
         row.id: Written(row.version, row.updated_at) for row in connection.execute(statement, rows)
     }
+    blockers.release(
+        connection,
+        [move.id for move in changes.moved if move.resolution is Resolution.SUCCEEDED],
+    )
+    return written
 
 
 @functools.lru_cache
@@ -239,6 +260,9 @@ def _owed(ord_: int, owed: Owed) -> dict[str, Any]:
         "correlation_id": owed.correlation_id,
         "traceparent": owed.traceparent,
         "delay_s": owed.delay_s,
+        "since": owed.since.isoformat(),
+        "rank": rank(owed.priority, owed.since).isoformat(),
+        "gated": owed.gated,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -86,3 +86,29 @@ class Attempt:
     steps: tuple[Step, ...] = ()
     commits: tuple[Commit, ...] = ()
     output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """What is to change of what a bead waits for; None stays as it is.
+
+    parent: empty for none. due_now: it has no due time any more.
+    """
+
+    priority: int | None = None
+    max_attempts: int | None = None
+    blocked_by: tuple[str, ...] | None = None
+    parent: str | None = None
+    not_before: datetime | None = None
+    due_now: bool = False
+
+    def apply(self, bead: Bead) -> Bead:
+        """The bead as it is then, but for its version."""
+        return replace(
+            bead,
+            priority=bead.priority if self.priority is None else self.priority,
+            max_attempts=bead.max_attempts if self.max_attempts is None else self.max_attempts,
+            blocked_by=bead.blocked_by if self.blocked_by is None else self.blocked_by,
+            parent=bead.parent if self.parent is None else self.parent,
+            not_before=None if self.due_now else self.not_before or bead.not_before,
+        )

@@ -51,6 +51,8 @@ class ClaimVerdict(StrEnum):
     STALE = "stale"
     HELD = "held"
     UNKNOWN = "unknown"
+    DEFERRED = "deferred"
+    """The bead may not start now: the message goes, and the ledger owes it again."""
 
 
 @dataclass(frozen=True, slots=True)

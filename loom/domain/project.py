@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 DEFAULT_TIMEOUT_S = 900
 MAX_TIMEOUT_S = 86_400
@@ -53,3 +55,22 @@ class Project:
     weight: int = DEFAULT_WEIGHT
     max_in_progress: int = 0
     max_attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectChange:
+    """What is to change of a project; None stays as it is."""
+
+    state: ProjectState | None = None
+    weight: int | None = None
+    max_in_progress: int | None = None
+    max_attempts: int | None = None
+    queue_window: int | None = None
+
+    def given(self) -> Mapping[str, Any]:
+        """The fields that are to change, with their new values."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def apply(self, project: Project) -> Project:
+        """The project as it is then."""
+        return replace(project, **self.given())

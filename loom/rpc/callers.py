@@ -11,11 +11,11 @@ from loom.errors import Forbidden, Unauthenticated, Unavailable
 
 _READ = {
     "GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters",
-    "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit",
+    "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit", "ExplainBead",
 }  # fmt: skip
 _INTERVENE = {
     "CancelBead", "UnblockBead", "ReplayDeadLetter", "DiscardDeadLetter",
-    "ReplayDeadLetterGroup", "DiscardDeadLetterGroup",
+    "ReplayDeadLetterGroup", "DiscardDeadLetterGroup", "UpdateProject", "AmendBead",
 }  # fmt: skip
 
 ALLOWED: dict[str, frozenset[str]] = {

@@ -13,7 +13,7 @@ from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.evidence import Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import OutboxKind, OutboxRow
-from loom.domain.project import Project
+from loom.domain.project import Project, ProjectState
 from loom.domain.replay import LetterGroup, LetterState, Replay, ReplayState
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
@@ -91,6 +91,10 @@ def bead_to_pb(bead: Bead) -> pb.Bead:
         created_at=stamp(bead.created_at),
         updated_at=stamp(bead.updated_at),
         closed_at=stamp(bead.closed_at),
+        not_before=stamp(bead.not_before),
+        blocked_by=bead.blocked_by,
+        parent=bead.parent,
+        max_attempts=bead.max_attempts,
     )
 
 
@@ -113,6 +117,10 @@ def bead_from_pb(bead: pb.Bead) -> Bead:
         created_at=moment(bead.created_at),
         updated_at=moment(bead.updated_at),
         closed_at=moment(bead.closed_at) if bead.HasField("closed_at") else None,
+        not_before=moment(bead.not_before) if bead.HasField("not_before") else None,
+        blocked_by=tuple(bead.blocked_by),
+        parent=bead.parent,
+        max_attempts=bead.max_attempts,
     )
 
 
@@ -124,6 +132,10 @@ def new_bead_to_pb(bead: NewBead) -> pb.NewBead:
         description=bead.description,
         context=json.dumps(dict(bead.context)),
         priority=bead.priority,
+        not_before=stamp(bead.not_before),
+        blocked_by=bead.blocked_by,
+        parent=bead.parent,
+        max_attempts=bead.max_attempts,
     )
 
 
@@ -138,6 +150,10 @@ def project_to_pb(project: Project) -> pb.Project:
         timeout_s=project.timeout_s,
         queue_window=project.queue_window,
         created_at=stamp(project.created_at),
+        state=project.state.value,
+        weight=project.weight,
+        max_in_progress=project.max_in_progress,
+        max_attempts=project.max_attempts,
     )
 
 
@@ -152,6 +168,10 @@ def project_from_pb(project: pb.Project) -> Project:
         timeout_s=project.timeout_s,
         queue_window=project.queue_window,
         created_at=moment(project.created_at) if project.HasField("created_at") else None,
+        state=ProjectState(project.state or ProjectState.ACTIVE),
+        weight=project.weight,
+        max_in_progress=project.max_in_progress,
+        max_attempts=project.max_attempts,
     )
 
 

@@ -28,6 +28,7 @@ from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import State
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxKind, OutboxRow
+from loom.domain.priority import rank, waiting_since
 from loom.domain.project import Project
 from loom.domain.reconciliation import (
     Depth,
@@ -41,6 +42,7 @@ from loom.errors import Conflict, IdempotencyKeyReused, Invalid, Stale
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec
 from loom.testing.letters import FakeLetters
+from loom.testing.waiting import FakeWaiting
 
 TICK = timedelta(microseconds=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -60,10 +62,11 @@ class _Kept:
 class _Due:
     row: OutboxRow
     available_at: datetime
-    priority: int = 0
+    rank: datetime = NEVER
     owner: str = ""
     leased_until: datetime = NEVER
     tries: int = 0
+    last_error: str = ""
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class _Tables:
     answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
 
-class FakeLedger(FakeLetters):
+class FakeLedger(FakeLetters, FakeWaiting):
     """The methods of loom.clients.database.DatabaseClient, on memory; safe for threads."""
 
     _tables: _Tables
@@ -95,7 +98,8 @@ class FakeLedger(FakeLetters):
         jitter: Callable[[], float] = random.random,
         now: datetime | None = None,
     ) -> None:
-        super().__init__()
+        FakeLetters.__init__(self)
+        FakeWaiting.__init__(self)
         self._lease_s = lease_s
         self._outbox_lease_s = outbox_lease_s
         self._jitter = jitter
@@ -179,6 +183,7 @@ class FakeLedger(FakeLetters):
                         f"bead {bead.id} exists already: leave out the id, or take another",
                         bead_id=bead.id,
                     )
+            self._check_links(list(asked))
             made = tuple(
                 self._file(bead, project_id, correlation_id, traceparent) for bead in asked
             )
@@ -192,6 +197,8 @@ class FakeLedger(FakeLetters):
             id=new.id, project_id=project_id, title=new.title, description=new.description,
             context=new.context, priority=new.priority, state=State.OPEN, epoch=0, version=1,
             correlation_id=correlation_id, created_at=at, updated_at=at,
+            not_before=new.not_before, blocked_by=new.blocked_by, parent=new.parent,
+            max_attempts=new.max_attempts,
         )  # fmt: skip
         self._tables.beads[new.id] = _Kept(bead, traceparent)
         data = {"title": new.title, "priority": new.priority, "state": "open"}
@@ -253,31 +260,19 @@ class FakeLedger(FakeLetters):
             return leased
 
     def _lease(self, owner: str, limit: int) -> tuple[OutboxRow, ...]:
-        free = {p.id: p.queue_window for p in self._tables.projects.values()}
-        for kept in self._tables.beads.values():
-            on_broker = kept.dispatched_epoch == kept.bead.epoch + 1
-            if kept.bead.state is State.OPEN and on_broker:
-                free[kept.bead.project_id] -= 1
-        tasks: list[tuple[int, int, _Due]] = []
-        events: list[_Due] = []
-        due = sorted(self._tables.outbox.values(), key=lambda d: (d.priority, d.row.id))
-        for waiting in due:
-            if waiting.row.kind is OutboxKind.TASK and waiting.leased_until > self._now:
-                free[waiting.row.project_id] -= 1
-        places: dict[str, int] = {}
-        for waiting in due:
-            if waiting.leased_until > self._now or waiting.available_at > self._now:
-                continue
-            if waiting.row.kind is not OutboxKind.TASK:
-                events.append(waiting)
-                continue
-            place = places.get(waiting.row.project_id, 0)
-            if place < free[waiting.row.project_id]:
-                places[waiting.row.project_id] = place + 1
-                tasks.append((place, waiting.row.id, waiting))
-        turns = [(turn, 0, d) for turn, (_, _, d) in enumerate(sorted(tasks, key=lambda t: t[:2]))]
-        turns += [(turn, 1, d) for turn, d in enumerate(sorted(events, key=lambda d: d.row.id))]
+        events = sorted(
+            (
+                due
+                for due in self._tables.outbox.values()
+                if due.row.kind is not OutboxKind.TASK
+                and max(due.leased_until, due.available_at) <= self._now
+            ),
+            key=lambda due: due.row.id,
+        )
+        turns = [(turn, 0, due) for turn, due in enumerate(self._next_tasks(limit))]
+        turns += [(turn, 1, due) for turn, due in enumerate(events)]
         picked = [d for _, _, d in sorted(turns, key=lambda turn: turn[:2])[:limit]]
+        self._served(d.row.project_id for d in picked if d.row.kind is OutboxKind.TASK)
         for waiting in picked:
             waiting.owner = owner
             waiting.leased_until = self._now + timedelta(seconds=self._outbox_lease_s)
@@ -305,9 +300,10 @@ class FakeLedger(FakeLetters):
                     kept = self._tables.beads[row.bead_id]
                     if kept.dispatched_epoch < row.epoch:
                         kept.dispatched_epoch, kept.dispatched_at = row.epoch, self._now
-            put_off = [i for i, _ in unsettled if self._owned(i, owner)]
-            for id_ in put_off:
+            put_off = [(i, why) for i, why in unsettled if self._owned(i, owner)]
+            for id_, why in put_off:
                 waiting = self._tables.outbox[id_]
+                waiting.last_error = why
                 waiting.owner = ""
                 waiting.leased_until = self._now
                 delay_s = min(60.0, 0.5 * 2**waiting.tries)
@@ -331,7 +327,10 @@ class FakeLedger(FakeLetters):
             decision = decisions.claim(
                 self._standing(bead_id), epoch, agent_id, request_id,
                 lease_s=self._lease_s, redelivered=redelivered,
+                held_back=self._held_back(bead_id, epoch),
             )  # fmt: skip
+            if decision.verdict is ClaimVerdict.DEFERRED:
+                self._apply(decision.changes)
             if decision.verdict is not ClaimVerdict.GRANTED:
                 return Claim(decision.verdict)
             self._apply(decision.changes)
@@ -499,6 +498,9 @@ class FakeLedger(FakeLetters):
             attempts=kept.attempts, forgiven=kept.forgiven, version=bead.version,
             priority=bead.priority, correlation_id=bead.correlation_id,
             traceparent=kept.traceparent, reason=bead.reason, running=running,
+            since=waiting_since(bead.created_at, bead.not_before), gated=self._gated(bead_id),
+            max_attempts=bead.max_attempts
+            or self._tables.projects[bead.project_id].max_attempts,
         )  # fmt: skip
 
     def _retry(self, bead_id: str, change: Callable[[Attempt], Attempt]) -> None:
@@ -539,6 +541,8 @@ class FakeLedger(FakeLetters):
         for id_, due in list(self._tables.outbox.items()):
             if due.row.kind is OutboxKind.TASK and due.row.bead_id in changes.withdrawn:
                 del self._tables.outbox[id_]
+        for recalled in changes.recalled:
+            self._tables.beads[recalled].dispatched_epoch = 0
         for owed in changes.owed:
             self._owe_task(owed)
         for event in changes.events:
@@ -556,11 +560,12 @@ class FakeLedger(FakeLetters):
             0, OutboxKind.TASK, "task.assigned", new_message_id(), owed.project_id, owed.bead_id,
             owed.epoch, owed.attempt, owed.correlation_id, owed.traceparent, self._now,
         )  # fmt: skip
-        self._owe(row, owed.delay_s, owed.priority)
+        due_in_s = max(owed.delay_s, (owed.since - self._now).total_seconds())
+        self._owe(row, due_in_s, rank(owed.priority, owed.since))
 
-    def _owe(self, row: OutboxRow, delay_s: float = 0.0, priority: int = 0) -> None:
+    def _owe(self, row: OutboxRow, delay_s: float = 0.0, place: datetime = NEVER) -> None:
         id_, self._next_id = self._next_id, self._next_id + 1
         self._tables.outbox[id_] = _Due(
-            replace(row, id=id_), self._now + timedelta(seconds=delay_s), priority
+            replace(row, id=id_), self._now + timedelta(seconds=delay_s), place
         )
         self._added.notify_all()

@@ -58,6 +58,8 @@ class _ClaimVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClaimVer
     """Another attempt holds the lease; the ledger owes a new message if it runs out."""
     CLAIM_VERDICT_UNKNOWN: _ClaimVerdict.ValueType  # 4
     """The ledger has no such bead."""
+    CLAIM_VERDICT_DEFERRED: _ClaimVerdict.ValueType  # 5
+    """It may not start now (a pause, a cap, a due time, a blocker): the ledger owes a new message."""
 
 class ClaimVerdict(_ClaimVerdict, metaclass=_ClaimVerdictEnumTypeWrapper): ...
 
@@ -69,6 +71,8 @@ CLAIM_VERDICT_HELD: ClaimVerdict.ValueType  # 3
 """Another attempt holds the lease; the ledger owes a new message if it runs out."""
 CLAIM_VERDICT_UNKNOWN: ClaimVerdict.ValueType  # 4
 """The ledger has no such bead."""
+CLAIM_VERDICT_DEFERRED: ClaimVerdict.ValueType  # 5
+"""It may not start now (a pause, a cap, a due time, a blocker): the ledger owes a new message."""
 Global___ClaimVerdict: _TypeAlias = ClaimVerdict  # noqa: Y015
 
 class _ResultVerdict:
@@ -415,6 +419,10 @@ class Bead(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     CLOSED_AT_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     project_id: _builtins.str
     title: _builtins.str
@@ -430,6 +438,9 @@ class Bead(_message.Message):
     epoch: _builtins.int
     version: _builtins.int
     correlation_id: _builtins.str
+    parent: _builtins.str
+    max_attempts: _builtins.int
+    """0: as its project says."""
     @_builtins.property
     def commits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Commitish]: ...
     @_builtins.property
@@ -438,6 +449,15 @@ class Bead(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def closed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """What it waits for; SaveBead takes these of a new bead and leaves those of others: AmendBead
+        changes them. It does not start before not_before, nor before those of blocked_by and its
+        children have succeeded; a child names it as its parent.
+        """
+
+    @_builtins.property
+    def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -457,10 +477,14 @@ class Bead(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         closed_at: _timestamp_pb2.Timestamp | None = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        blocked_by: _abc.Iterable[_builtins.str] | None = ...,
+        parent: _builtins.str = ...,
+        max_attempts: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "created_at", b"created_at", "not_before", b"not_before", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "commits", b"commits", "context", b"context", "correlation_id", b"correlation_id", "created_at", b"created_at", "description", b"description", "epoch", b"epoch", "id", b"id", "priority", b"priority", "project_id", b"project_id", "reason", b"reason", "resolution", b"resolution", "state", b"state", "title", b"title", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "closed_at", b"closed_at", "commits", b"commits", "context", b"context", "correlation_id", b"correlation_id", "created_at", b"created_at", "description", b"description", "epoch", b"epoch", "id", b"id", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority", "project_id", b"project_id", "reason", b"reason", "resolution", b"resolution", "state", b"state", "title", b"title", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -635,12 +659,24 @@ class Project(_message.Message):
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
     QUEUE_WINDOW_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    MAX_IN_PROGRESS_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     repository: _builtins.str
     name: _builtins.str
     default_branch: _builtins.str
     timeout_s: _builtins.int
     queue_window: _builtins.int
+    state: _builtins.str
+    """active, paused, draining; empty: active."""
+    weight: _builtins.int
+    """1 to 100; 0: the default."""
+    max_in_progress: _builtins.int
+    """0: any number."""
+    max_attempts: _builtins.int
+    """0: as many as each class of failure allows."""
     @_builtins.property
     def test_command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -656,14 +692,279 @@ class Project(_message.Message):
         timeout_s: _builtins.int = ...,
         queue_window: _builtins.int = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        state: _builtins.str = ...,
+        weight: _builtins.int = ...,
+        max_in_progress: _builtins.int = ...,
+        max_attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "test_command", b"test_command", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Project: _TypeAlias = Project  # noqa: Y015
+
+@_typing.final
+class UpdateProjectRequest(_message.Message):
+    """What is unset stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    MAX_IN_PROGRESS_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    QUEUE_WINDOW_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    state: _builtins.str
+    weight: _builtins.int
+    max_in_progress: _builtins.int
+    max_attempts: _builtins.int
+    queue_window: _builtins.int
+    correlation_id: _builtins.str
+    traceparent: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        state: _builtins.str | None = ...,
+        weight: _builtins.int | None = ...,
+        max_in_progress: _builtins.int | None = ...,
+        max_attempts: _builtins.int | None = ...,
+        queue_window: _builtins.int | None = ...,
+        correlation_id: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_state", b"_state", "_weight", b"_weight", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_state", b"_state", "_weight", b"_weight", "correlation_id", b"correlation_id", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "state", b"state", "traceparent", b"traceparent", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
+    _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
+    _WhichOneofReturnType__max_in_progress: _TypeAlias = _typing.Literal["max_in_progress"]  # noqa: Y015
+    _WhichOneofArgType__max_in_progress: _TypeAlias = _typing.Literal["_max_in_progress", b"_max_in_progress"]  # noqa: Y015
+    _WhichOneofReturnType__queue_window: _TypeAlias = _typing.Literal["queue_window"]  # noqa: Y015
+    _WhichOneofArgType__queue_window: _TypeAlias = _typing.Literal["_queue_window", b"_queue_window"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_in_progress) -> _WhichOneofReturnType__max_in_progress | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_window) -> _WhichOneofReturnType__queue_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___UpdateProjectRequest: _TypeAlias = UpdateProjectRequest  # noqa: Y015
+
+@_typing.final
+class UpdateProjectResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def project(self) -> Global___Project: ...
+    def __init__(
+        self,
+        *,
+        project: Global___Project | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["project", b"project"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["project", b"project"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateProjectResponse: _TypeAlias = UpdateProjectResponse  # noqa: Y015
+
+@_typing.final
+class ExplainBeadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainBeadRequest: _TypeAlias = ExplainBeadRequest  # noqa: Y015
+
+@_typing.final
+class Reason(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    sentence: _builtins.str
+    remedy: _builtins.str
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+        remedy: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "remedy", b"remedy", "sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
+@_typing.final
+class ExplainBeadResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEAD_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_PRIORITY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    bead_id: _builtins.str
+    state: _builtins.str
+    effective_priority: _builtins.float
+    position: _builtins.int
+    """In its project's order, from 1; 0: it does not stand there."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
+        """All that holds it up, what to deal with first before the rest; never empty."""
+
+    def __init__(
+        self,
+        *,
+        bead_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        reasons: _abc.Iterable[Global___Reason] | None = ...,
+        effective_priority: _builtins.float = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bead_id", b"bead_id", "effective_priority", b"effective_priority", "position", b"position", "reasons", b"reasons", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainBeadResponse: _TypeAlias = ExplainBeadResponse  # noqa: Y015
+
+@_typing.final
+class BeadIds(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeadIds: _TypeAlias = BeadIds  # noqa: Y015
+
+@_typing.final
+class AmendBeadRequest(_message.Message):
+    """What is unset stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    DUE_NOW_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    expected_version: _builtins.int
+    """0: whichever it has; otherwise an older one is stale."""
+    priority: _builtins.int
+    max_attempts: _builtins.int
+    parent: _builtins.str
+    """Empty: none."""
+    due_now: _builtins.bool
+    """Without a due time."""
+    traceparent: _builtins.str
+    @_builtins.property
+    def blocked_by(self) -> Global___BeadIds: ...
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        expected_version: _builtins.int = ...,
+        priority: _builtins.int | None = ...,
+        max_attempts: _builtins.int | None = ...,
+        blocked_by: Global___BeadIds | None = ...,
+        parent: _builtins.str | None = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        due_now: _builtins.bool = ...,
+        traceparent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_parent", b"_parent", "_priority", b"_priority", "blocked_by", b"blocked_by", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_parent", b"_parent", "_priority", b"_priority", "blocked_by", b"blocked_by", "due_now", b"due_now", "expected_version", b"expected_version", "id", b"id", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
+    _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
+    _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
+    _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+
+Global___AmendBeadRequest: _TypeAlias = AmendBeadRequest  # noqa: Y015
+
+@_typing.final
+class AmendBeadResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bead(self) -> Global___Bead: ...
+    def __init__(
+        self,
+        *,
+        bead: Global___Bead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bead", b"bead"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bead", b"bead"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendBeadResponse: _TypeAlias = AmendBeadResponse  # noqa: Y015
 
 @_typing.final
 class Idempotency(_message.Message):
@@ -837,12 +1138,22 @@ class NewBead(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Empty: the ledger gives one."""
     title: _builtins.str
     description: _builtins.str
     context: _builtins.str
     priority: _builtins.int
+    parent: _builtins.str
+    max_attempts: _builtins.int
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -851,10 +1162,14 @@ class NewBead(_message.Message):
         description: _builtins.str = ...,
         context: _builtins.str = ...,
         priority: _builtins.int = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        blocked_by: _abc.Iterable[_builtins.str] | None = ...,
+        parent: _builtins.str = ...,
+        max_attempts: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "description", b"description", "id", b"id", "priority", b"priority", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "context", b"context", "description", b"description", "id", b"id", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

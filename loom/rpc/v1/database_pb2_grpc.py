@@ -85,6 +85,21 @@ class DatabaseServiceStub:
                 request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListProjectsRequest.SerializeToString,
                 response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListProjectsResponse.FromString,
                 _registered_method=True)
+        self.UpdateProject = channel.unary_unary(
+                '/loom.v1.DatabaseService/UpdateProject',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.UpdateProjectRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.UpdateProjectResponse.FromString,
+                _registered_method=True)
+        self.ExplainBead = channel.unary_unary(
+                '/loom.v1.DatabaseService/ExplainBead',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExplainBeadRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExplainBeadResponse.FromString,
+                _registered_method=True)
+        self.AmendBead = channel.unary_unary(
+                '/loom.v1.DatabaseService/AmendBead',
+                request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.AmendBeadRequest.SerializeToString,
+                response_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.AmendBeadResponse.FromString,
+                _registered_method=True)
         self.CreateBeads = channel.unary_unary(
                 '/loom.v1.DatabaseService/CreateBeads',
                 request_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.CreateBeadsRequest.SerializeToString,
@@ -272,6 +287,29 @@ class DatabaseServiceServicer:
 
     def ListProjects(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateProject(self, request, context):
+        """Pauses, drains or resumes a project, and sets its share and limits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainBead(self, request, context):
+        """Waiting.
+
+        Why a bead is not running, and what would make it run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AmendBead(self, request, context):
+        """Changes what a bead waits for and its place in its project's order.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -493,6 +531,21 @@ def add_DatabaseServiceServicer_to_server(servicer, server):
                     servicer.ListProjects,
                     request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListProjectsRequest.FromString,
                     response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ListProjectsResponse.SerializeToString,
+            ),
+            'UpdateProject': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateProject,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.UpdateProjectRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.UpdateProjectResponse.SerializeToString,
+            ),
+            'ExplainBead': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainBead,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExplainBeadRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.ExplainBeadResponse.SerializeToString,
+            ),
+            'AmendBead': grpc.unary_unary_rpc_method_handler(
+                    servicer.AmendBead,
+                    request_deserializer=loom_dot_rpc_dot_v1_dot_database__pb2.AmendBeadRequest.FromString,
+                    response_serializer=loom_dot_rpc_dot_v1_dot_database__pb2.AmendBeadResponse.SerializeToString,
             ),
             'CreateBeads': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBeads,
@@ -886,6 +939,87 @@ class DatabaseService:
             '/loom.v1.DatabaseService/ListProjects',
             loom_dot_rpc_dot_v1_dot_database__pb2.ListProjectsRequest.SerializeToString,
             loom_dot_rpc_dot_v1_dot_database__pb2.ListProjectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateProject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/UpdateProject',
+            loom_dot_rpc_dot_v1_dot_database__pb2.UpdateProjectRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.UpdateProjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainBead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/ExplainBead',
+            loom_dot_rpc_dot_v1_dot_database__pb2.ExplainBeadRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.ExplainBeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AmendBead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loom.v1.DatabaseService/AmendBead',
+            loom_dot_rpc_dot_v1_dot_database__pb2.AmendBeadRequest.SerializeToString,
+            loom_dot_rpc_dot_v1_dot_database__pb2.AmendBeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,15 @@ class DatabaseServiceStub:
     """Projects."""
     GetProject: _grpc.UnaryUnaryMultiCallable[_database_pb2.GetProjectRequest, _database_pb2.GetProjectResponse]
     ListProjects: _grpc.UnaryUnaryMultiCallable[_database_pb2.ListProjectsRequest, _database_pb2.ListProjectsResponse]
+    UpdateProject: _grpc.UnaryUnaryMultiCallable[_database_pb2.UpdateProjectRequest, _database_pb2.UpdateProjectResponse]
+    """Pauses, drains or resumes a project, and sets its share and limits."""
+    ExplainBead: _grpc.UnaryUnaryMultiCallable[_database_pb2.ExplainBeadRequest, _database_pb2.ExplainBeadResponse]
+    """Waiting.
+
+    Why a bead is not running, and what would make it run.
+    """
+    AmendBead: _grpc.UnaryUnaryMultiCallable[_database_pb2.AmendBeadRequest, _database_pb2.AmendBeadResponse]
+    """Changes what a bead waits for and its place in its project's order."""
     CreateBeads: _grpc.UnaryUnaryMultiCallable[_database_pb2.CreateBeadsRequest, _database_pb2.CreateBeadsResponse]
     """The trip.
 
@@ -117,6 +126,15 @@ class DatabaseServiceAsyncStub(DatabaseServiceStub):
     """Projects."""
     GetProject: _aio.UnaryUnaryMultiCallable[_database_pb2.GetProjectRequest, _database_pb2.GetProjectResponse]  # type: ignore[assignment]
     ListProjects: _aio.UnaryUnaryMultiCallable[_database_pb2.ListProjectsRequest, _database_pb2.ListProjectsResponse]  # type: ignore[assignment]
+    UpdateProject: _aio.UnaryUnaryMultiCallable[_database_pb2.UpdateProjectRequest, _database_pb2.UpdateProjectResponse]  # type: ignore[assignment]
+    """Pauses, drains or resumes a project, and sets its share and limits."""
+    ExplainBead: _aio.UnaryUnaryMultiCallable[_database_pb2.ExplainBeadRequest, _database_pb2.ExplainBeadResponse]  # type: ignore[assignment]
+    """Waiting.
+
+    Why a bead is not running, and what would make it run.
+    """
+    AmendBead: _aio.UnaryUnaryMultiCallable[_database_pb2.AmendBeadRequest, _database_pb2.AmendBeadResponse]  # type: ignore[assignment]
+    """Changes what a bead waits for and its place in its project's order."""
     CreateBeads: _aio.UnaryUnaryMultiCallable[_database_pb2.CreateBeadsRequest, _database_pb2.CreateBeadsResponse]  # type: ignore[assignment]
     """The trip.
 
@@ -241,6 +259,33 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _database_pb2.ListProjectsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_database_pb2.ListProjectsResponse, _abc.Awaitable[_database_pb2.ListProjectsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def UpdateProject(
+        self,
+        request: _database_pb2.UpdateProjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.UpdateProjectResponse, _abc.Awaitable[_database_pb2.UpdateProjectResponse]]:
+        """Pauses, drains or resumes a project, and sets its share and limits."""
+
+    @_abc_1.abstractmethod
+    def ExplainBead(
+        self,
+        request: _database_pb2.ExplainBeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.ExplainBeadResponse, _abc.Awaitable[_database_pb2.ExplainBeadResponse]]:
+        """Waiting.
+
+        Why a bead is not running, and what would make it run.
+        """
+
+    @_abc_1.abstractmethod
+    def AmendBead(
+        self,
+        request: _database_pb2.AmendBeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_pb2.AmendBeadResponse, _abc.Awaitable[_database_pb2.AmendBeadResponse]]:
+        """Changes what a bead waits for and its place in its project's order."""
 
     @_abc_1.abstractmethod
     def CreateBeads(

@@ -1,0 +1,93 @@
+"""What a bead waits for, as messages of the contract, and back."""
+
+from __future__ import annotations
+
+from loom.domain.bead import Amendment
+from loom.domain.lifecycle import State
+from loom.domain.project import ProjectChange, ProjectState
+from loom.domain.waiting import Reason, Why
+from loom.errors import Invalid
+from loom.rpc import codec
+from loom.rpc.v1 import database_pb2 as pb
+
+
+def why_to_pb(why: Why) -> pb.ExplainBeadResponse:
+    """Why a bead is not running."""
+    return pb.ExplainBeadResponse(
+        bead_id=why.bead_id,
+        state=why.state.value,
+        reasons=[pb.Reason(code=r.code, sentence=r.sentence, remedy=r.remedy) for r in why.reasons],
+        effective_priority=why.effective_priority,
+        position=why.position,
+    )
+
+
+def why_from_pb(why: pb.ExplainBeadResponse) -> Why:
+    """Why a bead is not running."""
+    return Why(
+        bead_id=why.bead_id,
+        state=State(why.state),
+        reasons=tuple(Reason(r.code, r.sentence, r.remedy) for r in why.reasons),
+        effective_priority=why.effective_priority,
+        position=why.position,
+    )
+
+
+def project_change_to_pb(
+    project_id: str, change: ProjectChange, correlation_id: str, traceparent: str
+) -> pb.UpdateProjectRequest:
+    """What is to change of a project."""
+    return pb.UpdateProjectRequest(
+        id=project_id, correlation_id=correlation_id, traceparent=traceparent, **change.given()
+    )
+
+
+def project_change_from_pb(asked: pb.UpdateProjectRequest) -> ProjectChange:
+    """What is to change of a project; raises Invalid for a state that there is not."""
+
+    def given(name: str) -> int | None:
+        return getattr(asked, name) if asked.HasField(name) else None  # type: ignore[arg-type]
+
+    try:
+        state = ProjectState(asked.state) if asked.HasField("state") else None
+    except ValueError as error:
+        raise Invalid(
+            f"a project is {', '.join(ProjectState)}, not {asked.state!r}", field="state"
+        ) from error
+    return ProjectChange(
+        state=state,
+        weight=given("weight"),
+        max_in_progress=given("max_in_progress"),
+        max_attempts=given("max_attempts"),
+        queue_window=given("queue_window"),
+    )
+
+
+def amendment_to_pb(
+    bead_id: str, amendment: Amendment, expected_version: int, traceparent: str
+) -> pb.AmendBeadRequest:
+    """What is to change of a bead."""
+    ids = amendment.blocked_by
+    return pb.AmendBeadRequest(
+        id=bead_id,
+        expected_version=expected_version,
+        priority=amendment.priority,
+        max_attempts=amendment.max_attempts,
+        blocked_by=None if ids is None else pb.BeadIds(ids=ids),
+        parent=amendment.parent,
+        not_before=codec.stamp(amendment.not_before),
+        due_now=amendment.due_now,
+        traceparent=traceparent,
+    )
+
+
+def amendment_from_pb(asked: pb.AmendBeadRequest) -> Amendment:
+    """What is to change of a bead."""
+    return Amendment(
+        priority=asked.priority if asked.HasField("priority") else None,
+        max_attempts=asked.max_attempts if asked.HasField("max_attempts") else None,
+        blocked_by=tuple(asked.blocked_by.ids) if asked.HasField("blocked_by") else None,
+        parent=asked.parent if asked.HasField("parent") else None,
+        not_before=codec.moment(asked.not_before) if asked.HasField("not_before") else None,
+        due_now=asked.due_now,
+    )
