@@ -147,19 +147,26 @@ class Cluster:
 
     def part(self, node: str) -> None:
         """Cut the node off from the others: they no longer share the secret that lets them talk."""
-        for other in map(erlang_name, _others(node)):
-            words = f"erlang:set_cookie('{other}', parted), erlang:disconnect_node('{other}')."
-            self.ctl(node, "eval", words)
+        # In one go: a node that has lost one peer and not yet the other is another fault.
+        others = [erlang_name(other) for other in _others(node)]
+        words = [f"erlang:set_cookie('{other}', parted)" for other in others]
+        words += [f"erlang:disconnect_node('{other}')" for other in others]
+        self.ctl(node, "eval", ", ".join(words) + ".")
 
     def join(self, node: str) -> None:
         """Let the node and the others talk again."""
-        for other in map(erlang_name, _others(node)):
-            words = f"erlang:set_cookie('{other}', erlang:get_cookie())."
-            self.ctl(node, "eval", words + f" net_kernel:connect_node('{other}').")
+        others = [erlang_name(other) for other in _others(node)]
+        words = [f"erlang:set_cookie('{other}', erlang:get_cookie())" for other in others]
+        words += [f"net_kernel:connect_node('{other}')" for other in others]
+        self.ctl(node, "eval", ", ".join(words) + ".")
+
+    def volume(self, node: str) -> Path:
+        """The folder that holds the node's data."""
+        return self.home(node).path / "data"
 
     def volumes(self) -> list[Path]:
-        """The folder that holds each node's data."""
-        return [self.home(node).path / "data" for node in NODES]
+        """That of each."""
+        return [self.volume(node) for node in NODES]
 
     def _view(self, node: str) -> set[str]:
         try:

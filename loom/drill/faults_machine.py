@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from loom.drill.cluster import NODES
 from loom.drill.fleet import AGENT, KINDS
 from loom.drill.scratch import Scratch
+from loom.errors import Unavailable
+
+NOTICED_S, LOOK_S = 15.0, 0.2
+PIECES = 16
+"""More than PostgreSQL keeps in store (min_wal_size, 32 MB in pieces of 16)."""
 
 
 def why_no_volumes(scratch: Scratch) -> str:
@@ -51,14 +59,33 @@ class FullBroker(_FullVolume):
     """The volume of one broker node is full."""
 
     def _choose(self, pick: Random) -> Path:
-        return pick.choice(self._scratch.cluster.volumes())
+        self._node = pick.choice(NODES)
+        return self._scratch.cluster.volume(self._node)
+
+    def inject(self) -> None:
+        """Fill it, and wait until the node has seen it or ended: it looks every ten seconds."""
+        super().inject()
+        deadline = time.monotonic() + NOTICED_S
+        seen = {f"{self._node}: disk"}
+        while time.monotonic() < deadline and not seen & set(self._scratch.cluster.alarms()):
+            time.sleep(LOOK_S)
 
 
 class FullDatabase(_FullVolume):
-    """The volume of PostgreSQL's primary is full."""
+    """The volume of PostgreSQL's primary is full: it ends at the next piece of its log, and
+    cannot come back before there is room."""
 
     def _choose(self, _pick: Random) -> Path:
         return self._scratch.ledger.volume(self._scratch.ledger.primary)
+
+    def inject(self) -> None:
+        """Fill it, and use up the pieces of the log that were made in advance."""
+        super().inject()
+        ledger = self._scratch.ledger
+        with suppress(Unavailable):
+            for _piece in range(PIECES):
+                ledger.ask(ledger.primary, "SELECT pg_logical_emit_message(true, 'drill', '')")
+                ledger.ask(ledger.primary, "SELECT pg_switch_wal()")
 
 
 class FullWorkspace(_FullVolume):
