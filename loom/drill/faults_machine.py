@@ -100,26 +100,30 @@ class Clock:
 
     def __init__(self, scratch: Scratch, pick: Random, offset: str) -> None:
         self._scratch = scratch
-        self._name = pick.choice(scratch.fleet.names(pick.choice((*KINDS, AGENT))))
+        self.process = pick.choice(scratch.fleet.names(pick.choice((*KINDS, AGENT))))
         self._offset = offset
 
     def inject(self) -> None:
         """Start it anew with that clock; the monotonic one stays right, as after a bad NTP step."""
-        plain = self._scratch.fleet.program(self._name)
+        plain = self._scratch.fleet.program(self.process)
         off = {
             "LD_PRELOAD": str(faketime()),
             "FAKETIME": self._offset,
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DISABLE_SHM": "1",
         }
+        # By env and not by the environment: what changes the user first has the right clock, and
+        # would leave the library's semaphore to a user who may not open it.
+        argv = ["/usr/bin/env", *(f"{key}={value}" for key, value in off.items()), *plain.argv]
         keeper = self._scratch.keeper
-        keeper.replace(replace(plain, environment={**plain.environment, **off}))
-        keeper.restart(self._name)
-        keeper.await_up(self._name)
+        keeper.replace(replace(plain, argv=argv))
+        keeper.restart(self.process)
+        keeper.await_up(self.process)
 
     def heal(self) -> None:
         """Start it anew with the right one."""
         keeper = self._scratch.keeper
-        keeper.replace(self._scratch.fleet.program(self._name))
-        keeper.restart(self._name)
-        keeper.await_up(self._name)
+        keeper.replace(self._scratch.fleet.program(self.process))
+        keeper.restart(self.process)
+        keeper.await_up(self.process)

@@ -1,6 +1,8 @@
 """A scratch stack: whole at its start, beads travel on it, and it is well again after faults."""
 
+import re
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -130,6 +132,28 @@ def test_a_full_database_volume_ends_the_primary_until_there_is_room(scratch):
     full.heal()
     assert scratch.healthy(PATIENCE_S), scratch.unwell()
     assert until_closed(scratch, file_bead(scratch, "roomy")).resolution == "succeeded"
+
+
+def test_a_clock_can_be_off_in_one_process_alone(scratch):
+    if why := FAULTS["clock-ahead"].why_not(scratch):
+        assert "libfaketime" in why
+        return
+    clock = fault(scratch, "clock-ahead")
+    log = scratch.home.log(clock.process)
+    clock.inject()
+    in_an_hour = datetime.now(UTC) + timedelta(minutes=55)
+    for _look in range(PATIENCE_S * 10):
+        if any(datetime.fromisoformat(at) > in_an_hour for at in timestamps(log)):
+            break
+        threading.Event().wait(0.1)
+    assert any(datetime.fromisoformat(at) > in_an_hour for at in timestamps(log))
+    assert until_closed(scratch, file_bead(scratch, "ahead")).resolution == "succeeded"
+    clock.heal()
+    assert scratch.healthy(PATIENCE_S), scratch.unwell()
+
+
+def timestamps(log):
+    return re.findall(r'"timestamp": "([^"]+)"', log.read_text())
 
 
 def test_an_armed_process_is_armed_once(scratch):
