@@ -119,7 +119,7 @@ outbox = Table(
     _moment("leased_until"),
     Column("tries", BigInteger, nullable=False),
     Column("last_error", Text, nullable=False),
-    _moment("rank"),
+    Column("rank", DateTime(timezone=True), nullable=False),
     Column("gated", Boolean, nullable=False),
 )
 

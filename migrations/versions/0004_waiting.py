@@ -32,12 +32,10 @@ CREATE INDEX bead_gated_by ON bead USING gin (blocked_by) WHERE gated;
 CREATE INDEX bead_of_parent ON bead (parent) WHERE parent <> '';
 
 ALTER TABLE outbox
-    ADD COLUMN rank timestamptz,
+    ADD COLUMN rank timestamptz NOT NULL DEFAULT 'epoch',
     ADD COLUMN gated boolean NOT NULL DEFAULT false;
 UPDATE outbox o SET rank = b.created_at + o.priority * interval '1 hour'
   FROM bead b WHERE o.kind = 'task' AND b.id = o.bead_id;
-UPDATE outbox SET rank = created_at WHERE kind = 'task' AND rank IS NULL;
-ALTER TABLE outbox ADD CONSTRAINT outbox_task_has_rank CHECK (kind <> 'task' OR rank IS NOT NULL);
 DROP INDEX outbox_task_order;
 CREATE INDEX outbox_task_order ON outbox (project_id, rank, id) WHERE kind = 'task' AND NOT gated;
 """
