@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 from rich.markup import escape
 
-from loom.cli import output, profile
+from loom.cli import acting, output, profile
 from loom.cli.argv import Argv
 from loom.cli.moment import Moment
 from loom.clients.control import ControlClient
@@ -33,6 +33,10 @@ PATIENCE_S = 30.0
 @click.group()
 def bead() -> None:
     """Units of work: file them, follow them."""
+
+
+for _act in (acting.cancel, acting.unblock, acting.refile):
+    bead.add_command(_act)
 
 
 @bead.command()

@@ -10,13 +10,13 @@ import httpx
 
 from loom.clients import reconciliation
 from loom.clients.answers import Filed, Page
+from loom.clients.operating import OperatingCalls
 from loom.clients.representation import (
     API,
     amendment_to_json,
     attempt_from_json,
     bead_from_json,
     bead_path,
-    dead_letter_from_json,
     new_bead_to_json,
     new_project_to_json,
     project_from_json,
@@ -28,12 +28,11 @@ from loom.domain.project import Project, ProjectChange
 from loom.domain.reconciliation import Reconciliation
 from loom.domain.waiting import Why
 from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavailable
-from loom.messaging.deadletter import DeadLetter
 
 TIMEOUT_S = 15.0
 
 
-class ControlClient:
+class ControlClient(OperatingCalls):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 
     Raises Unavailable when it cannot be reached and DeadlineExceeded when it does not answer.
@@ -133,15 +132,6 @@ class ControlClient:
         """Every try at a bead, oldest first. Raises NotFound."""
         page = self._get(f"{bead_path(bead_id)}/attempts")
         return tuple(map(attempt_from_json, page["attempts"]))
-
-    def list_dead_letters(
-        self, project_id: str = "", limit: int = 50, cursor: str = ""
-    ) -> Page[DeadLetter]:
-        """Dead letters, newest first. Raises NotFound (the project)."""
-        where = project_path(project_id) if project_id else API
-        page = self._get(f"{where}/dead-letters", limit=limit, cursor=cursor)
-        letters = tuple(map(dead_letter_from_json, page["dead_letters"]))
-        return Page(letters, page["next_cursor"] or "")
 
     def reconcile(self, *, repair: bool = False, grace_s: float | None = None) -> Reconciliation:
         """Compare ledger and broker, and mend if asked. Raises Unavailable, Invalid."""

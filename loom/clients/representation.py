@@ -12,6 +12,7 @@ from loom.domain.bead import Amendment, Attempt, Bead, NewBead
 from loom.domain.evidence import Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.project import Project, ProjectState
+from loom.domain.replay import LetterState
 from loom.domain.waiting import Reason, Why
 from loom.messaging.deadletter import DeadLetter
 
@@ -262,6 +263,8 @@ def dead_letter_to_json(letter: DeadLetter) -> dict[str, Any]:
     except UnicodeDecodeError:
         body, encoding = base64.b64encode(letter.body).decode(), "base64"
     return {
+        "id": letter.id,
+        "state": letter.state.value,
         "message_id": letter.message_id,
         "queue": letter.queue,
         "project_id": letter.project_id,
@@ -274,8 +277,15 @@ def dead_letter_to_json(letter: DeadLetter) -> dict[str, Any]:
         "deaths": json.loads(letter.deaths or "[]"),
         "body": body,
         "body_encoding": encoding,
+        "size": letter.size,
+        "cut": letter.cut,
+        "content_type": letter.content_type,
         "fingerprint": letter.fingerprint,
         "recorded_at": time_to_json(letter.recorded_at),
+        "settled_at": time_to_json(letter.settled_at),
+        "settled_by": letter.settled_by,
+        "note": letter.note,
+        "links": {"self": f"{API}/dead-letters/{letter.id}"},
     }
 
 
@@ -296,6 +306,14 @@ def dead_letter_from_json(document: Mapping[str, Any]) -> DeadLetter:
         body=base64.b64decode(body) if document["body_encoding"] == "base64" else body.encode(),
         fingerprint=document["fingerprint"],
         recorded_at=time_from_json(document["recorded_at"]),
+        content_type=document["content_type"],
+        size=document["size"],
+        id=document["id"],
+        state=LetterState(document["state"]),
+        settled_at=time_from_json(document["settled_at"]),
+        settled_by=document["settled_by"],
+        note=document["note"],
+        cut=document["cut"],
     )
 
 

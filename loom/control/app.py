@@ -14,6 +14,7 @@ from loom.control import (
     beads,
     correlation,
     deadletters,
+    interventions,
     problem,
     projects,
     readiness,
@@ -51,6 +52,7 @@ def create_app(
         projects.routes(ledger),
         beads.routes(ledger),
         deadletters.routes(ledger),
+        interventions.routes(ledger),
         reconciliation.routes(ledger, read_depths),
     ):
         app.register_blueprint(blueprint, url_prefix=API)
@@ -65,6 +67,7 @@ def create_app(
                     "projects": f"{API}/projects",
                     "beads": f"{API}/beads",
                     "dead_letters": f"{API}/dead-letters",
+                    "audit": f"{API}/audit",
                     "health": "/healthz",
                     "readiness": "/readyz",
                 },

@@ -64,21 +64,21 @@ def routes(ledger: Ledger) -> Blueprint:
 
     @beads.get("/beads/<bead_id>")
     def show(bead_id: str) -> Response:
-        return jsonify(bead_to_json(ledger.get_bead(_known_form(bead_id))))
+        return jsonify(bead_to_json(ledger.get_bead(known_bead(bead_id))))
 
     @beads.get("/beads/<bead_id>/attempts")
     def attempts(bead_id: str) -> Response:
-        found = ledger.list_attempts(_known_form(bead_id))
+        found = ledger.list_attempts(known_bead(bead_id))
         return jsonify({"attempts": [attempt_to_json(attempt) for attempt in found]})
 
     @beads.get("/beads/<bead_id>/why")
     def why(bead_id: str) -> Response:
-        return jsonify(why_to_json(ledger.explain_bead(_known_form(bead_id))))
+        return jsonify(why_to_json(ledger.explain_bead(known_bead(bead_id))))
 
     @beads.patch("/beads/<bead_id>")
     def amend(bead_id: str) -> Response:
         amendment, version = read_amendment(body.read())
-        bead = ledger.amend_bead(_known_form(bead_id), amendment, version, traces.traceparent())
+        bead = ledger.amend_bead(known_bead(bead_id), amendment, version, traces.traceparent())
         log.info("bead_amended", bead_id=bead_id, version=bead.version)
         return jsonify(bead_to_json(bead))
 
@@ -106,7 +106,7 @@ def routes(ledger: Ledger) -> Blueprint:
     return beads
 
 
-def _known_form(bead_id: str) -> str:
+def known_bead(bead_id: str) -> str:
     """The id from a path; raises NotFound if no bead can have it."""
     try:
         return check_bead_id(bead_id)

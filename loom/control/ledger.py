@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loom.clients.answers import Filed, Page
+from loom.control.steering import Steering
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
 from loom.domain.project import Project, ProjectChange
 from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
-from loom.messaging.deadletter import DeadLetter
 
 
-class Ledger(Protocol):
+class Ledger(Steering, Protocol):
     """The calls of loom.clients.database.DatabaseClient that the API stands on."""
 
     def create_project(
@@ -58,11 +58,6 @@ class Ledger(Protocol):
 
     def list_attempts(self, bead_id: str) -> tuple[Attempt, ...]:
         """Every try at a bead."""
-
-    def list_dead_letters(
-        self, project_id: str = "", page_size: int = 50, cursor: str = ""
-    ) -> Page[DeadLetter]:
-        """Dead letters, newest first."""
 
     def reconcile(
         self, depths: Sequence[Depth], *, repair: bool = False, grace_s: float | None = None

@@ -331,6 +331,11 @@ def read_amendment(body: Any) -> tuple[Amendment, int]:
     return patch.amendment(), patch.version or 0
 
 
+def read_body(kind: type[M], body: Any) -> M:
+    """The object in a body. Raises InvalidFields."""
+    return _validated(kind, body)
+
+
 def read_query(kind: type[M], query: Mapping[str, list[str]]) -> M:
     """The parameters of a URL. Raises InvalidFields."""
     several = {name for name, field in kind.model_fields.items() if field.annotation == list[State]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loom.broker.depths import Depths
 from loom.broker.publisher import Publisher
 from loom.clients.database import DatabaseClient
-from loom.engine import leases
+from loom.engine import leases, replays
 from loom.engine.reconciler import SERVICE, Reconciler
 from loom.engine.timers import Timer, keep_all
 from loom.settings import BrokerSettings, LedgerClientSettings, ServiceSettings, load
@@ -22,7 +22,10 @@ def main() -> None:
     rules = load(ReconciliationSettings)
     ledger = DatabaseClient.from_settings(load(LedgerClientSettings))
     stopping = process.start(SERVICE, service)
-    timers = [Timer("expired leases", 1.0, lambda: leases.expire(ledger))]
+    timers = [
+        Timer("expired leases", 1.0, lambda: leases.expire(ledger)),
+        Timer("replays", 1.0, lambda: replays.advance(ledger)),
+    ]
     publisher = None
     if broker is not None:
         name = f"{SERVICE}-{service.instance}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from loom.broker.confirms import Published, Status
 from loom.domain.identity import new_message_id
@@ -15,16 +15,26 @@ from loom.telemetry import logs, process
 
 log = logs.get(__name__)
 
+_KEPT = (
+    deadletter.REASON, deadletter.DETAIL, deadletter.QUEUE, deadletter.BEAD, deadletter.EPOCH,
+    deadletter.PROJECT,
+)  # fmt: skip
+
 Publish = Callable[[Sequence[Envelope], float], list[Published]]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A delivery that is given up. reason: a short word; detail: for a person."""
+    """A delivery that is given up.
+
+    reason: a short word; detail: for a person. about: headers that name its bead, where the
+    message could be read.
+    """
 
     delivery: Delivery
     reason: str
     detail: str
+    about: Mapping[str, str | int] = field(default_factory=dict)
 
 
 class Undertaker:
@@ -36,7 +46,7 @@ class Undertaker:
     def bury(self, refused: Sequence[Refused], stopping: threading.Event) -> None:
         """Return once the broker has every one of them; raises Stopped when it is time to stop."""
         left = [
-            deadletter.to_envelope(r.delivery, r.reason, r.detail, new_message_id())
+            deadletter.to_envelope(r.delivery, r.reason, r.detail, new_message_id(), r.about)
             for r in refused
         ]
 
@@ -66,10 +76,13 @@ class Undertaker:
 
 def _writable(envelope: Envelope) -> Envelope:
     """The same body without the headers that it came with, which AMQP does not take back."""
-    kept = (deadletter.REASON, deadletter.DETAIL, deadletter.QUEUE)
     return replace(
         envelope,
-        headers={key: envelope.headers[key] for key in kept},
+        headers={
+            key: value
+            for key, value in envelope.headers.items()
+            if key in _KEPT and isinstance(value, str | int)
+        },
         message_id=new_message_id(),
         correlation_id="",
         content_type="application/octet-stream",

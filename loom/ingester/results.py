@@ -15,6 +15,7 @@ from loom.errors import Internal, UnreadableMessage
 from loom.ingester.burial import Refused, Undertaker
 from loom.ingester.recording import CALL_BYTES, portions, record
 from loom.messaging import result
+from loom.messaging.deadletter import BEAD, EPOCH, PROJECT
 from loom.messaging.envelope import Delivery
 from loom.messaging.result import ResultMessage
 from loom.messaging.topology import RESULTS_QUEUE
@@ -86,7 +87,9 @@ class Results:
 
             for item, error in record(portion, call, stopping):
                 item.hop.end(error.detail)
-                refused.append(Refused(item.delivery, error.code, error.detail))
+                refused.append(
+                    Refused(item.delivery, error.code, error.detail, _about(item.message))
+                )
         self._undertaker.bury(refused, stopping)
         taken.ack([r.delivery for r in refused])
 
@@ -101,10 +104,15 @@ class Results:
         pairs = list(zip(items, recorded, strict=True))
         taken.ack([item.delivery for item, answer in pairs if answer.verdict not in REFUSED])
         return [
-            Refused(item.delivery, answer.verdict.value, answer.detail)
+            Refused(item.delivery, answer.verdict.value, answer.detail, _about(item.message))
             for item, answer in pairs
             if answer.verdict in REFUSED
         ]
+
+
+def _about(message: ResultMessage) -> dict[str, str | int]:
+    """What leads from a dead result to the attempt whose it was."""
+    return {BEAD: message.bead_id, EPOCH: message.epoch, PROJECT: message.project_id}
 
 
 def _hop(delivery: Delivery, message: ResultMessage) -> Detached:
