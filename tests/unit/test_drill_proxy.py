@@ -102,6 +102,13 @@ def is_cut(client):
         return True
 
 
+def is_cut_at_once(connect):
+    try:
+        return is_cut(connect())
+    except ConnectionError:
+        return True
+
+
 def test_what_passes_comes_back(connect):
     assert said(connect(), b"hello") == b"hello"
 
@@ -125,7 +132,7 @@ def test_a_reset_reaches_old_and_new_connections(proxies, connect):
     proxies.switch(["a"], Mode.RESET)
     with pytest.raises(ConnectionResetError):
         client.recv(1)
-    assert is_cut(connect())
+    assert is_cut_at_once(connect)
     proxies.switch(["a"], Mode.PASS)
     assert said(connect(), b"two") == b"two"
 
@@ -180,9 +187,12 @@ def test_a_proxy_can_lead_elsewhere(proxies, connect):
         other.close()
 
 
-def test_a_server_that_is_away_cuts_the_client(proxies, connect, free_port):
-    proxies.lead(["a"], free_port + 1 if free_port < 60_000 else free_port - 1)
-    assert is_cut(connect())
+def test_a_server_that_is_away_cuts_the_client(proxies, connect):
+    with socket.socket() as bound:
+        # Bound without listening: nobody else gets the port, and nobody answers on it.
+        bound.bind(("127.0.0.1", 0))
+        proxies.lead(["a"], bound.getsockname()[1])
+        assert is_cut_at_once(connect)
 
 
 def test_the_proxies_are_found_by_their_names(proxies, free_port):
