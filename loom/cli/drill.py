@@ -17,7 +17,7 @@ from loom.cli import output
 from loom.drill import drill as drilling
 from loom.drill import whole
 from loom.drill.classes import MESSAGES, PLACES, SMALL
-from loom.drill.controls import Tried
+from loom.drill.controls import CONTROLS, Tried
 from loom.drill.faults import FAULTS
 from loom.drill.report import Report
 from loom.drill.small import Small, free_base
@@ -28,7 +28,9 @@ from loom.errors import LoomError
 @click.command()
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same drill.")
 @click.option("--faults", default=0, help="How many faults; each class once if 0.")
-@click.option("--class", "names", multiple=True, metavar="NAME", help="Only these classes.")
+@click.option(
+    "--class", "names", multiple=True, metavar="NAME", help="Only these classes, or guards."
+)
 @click.option("--minutes", default=0.0, help="Begin no fault after so many minutes; 0: no limit.")
 @click.option("--small", is_flag=True, help="On a stack of one of each part, which is up sooner.")
 @click.option("--controls", is_flag=True, help="Switch guards off instead: is it noticed?")
@@ -56,6 +58,8 @@ def drill(  # noqa: PLR0917 - one parameter an option
     loom drill --controls          is it noticed when a guard is missing?
     """
     known = [*SMALL] if small else [*MESSAGES, *PLACES, *FAULTS]
+    if controls:
+        known = [control.guard for control in CONTROLS]
     if listing:
         click.echo(json.dumps(known) if as_json else "\n".join(known))
         return
@@ -64,7 +68,7 @@ def drill(  # noqa: PLR0917 - one parameter an option
     with _folder(keep) as folder:
         try:
             if controls:
-                tried = _controls(folder, base, seed)
+                tried = _controls(folder, base, seed, names)
                 passed, document = all(t.caught for t in tried), _tried_document(tried, seed)
                 show: Callable[[], None] = lambda: _show_tried(tried)  # noqa: E731
             else:
@@ -107,12 +111,12 @@ def _drill(  # noqa: PLR0917 - as the command has them
         site.stop()
 
 
-def _controls(folder: Path, base: int, seed: int) -> list[Tried]:
+def _controls(folder: Path, base: int, seed: int, names: tuple[str, ...]) -> list[Tried]:
     site = Small(folder / "home", base or free_base())
     try:
         _tell("starting the site")
         site.start()
-        return drilling.run_controls(site, seed, folder / "accountant.jsonl", _tell)
+        return drilling.run_controls(site, seed, folder / "accountant.jsonl", _tell, names)
     finally:
         site.stop()
 
@@ -131,7 +135,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
             for name in ("accountant.jsonl", "home/effects/effects"):
                 if (folder / name).exists():
                     shutil.copy(folder / name, keep)
-            shutil.copytree(folder / "home" / "logs", keep / "logs", dirs_exist_ok=True)
+            if (folder / "home" / "logs").exists():
+                shutil.copytree(folder / "home" / "logs", keep / "logs", dirs_exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

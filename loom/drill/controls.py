@@ -32,6 +32,10 @@ from loom.messaging.topology import task_key
 SETTLE_S, PATIENCE_S = 9.0, 90.0
 MEND_S = 60.0
 LOOK_S = 0.1
+LIMITED_S = 1.5
+"""How long the broker takes to see that a queue is over its new limit."""
+REFUSED_S = 3.0
+"""How long the broker refuses messages: so long that the first batch was answered."""
 RECONCILING = {"LOOM_RECONCILE_EVERY_S": "1", "LOOM_RECONCILE_GRACE_S": "2"}
 
 Scenario = Callable[["Scene", bool], None]
@@ -79,10 +83,17 @@ class Tried:
         }
 
 
-def run(scene: Scene, accountant: Accountant, tell: Callable[[str], None]) -> list[Tried]:
-    """Try every control on a site that is up and quiet."""
+def run(
+    scene: Scene,
+    accountant: Accountant,
+    tell: Callable[[str], None],
+    guards: Sequence[str] = (),
+) -> list[Tried]:
+    """Try every control on a site that is up and quiet, or those of the guards named."""
     done: list[Tried] = []
     for control in CONTROLS:
+        if guards and control.guard not in guards:
+            continue
         tell(f"without {control.guard}: {control.what}")
         tried = _try(control, scene, accountant, tell)
         tell(f"    {'caught' if tried.caught else 'NOT caught'}: {list(tried.unguarded)[:2]}")
@@ -148,14 +159,17 @@ def _queue_gone(scene: Scene, _guarded: bool) -> None:
 def _queue_full(scene: Scene, _guarded: bool) -> None:
     """The broker takes some messages of a batch and refuses others."""
     actor = Forged(scene)
-    queue = task_key(scene.site.project)
     try:
-        actor.running_bead(Sort.VERIFY, seconds=6.0)
-        scene.load.file(_order())
+        # A quorum queue refuses only once it is over its limit.
+        actor.running_bead(Sort.VERIFY, seconds=8.0)
+        queue = task_key(scene.site.project)
+        scene.load.file_together([_order() for _ in range(2)])
+        _wait(lambda: actor.broker.depths().get(queue, 0) > 2, "beads wait in the queue")
         actor.broker.limit(queue, 1)
-        _wait(lambda: actor.broker.depths().get(queue, 0) >= 2, "the queue is full")
-        scene.load.file_together([_order() for _ in range(8)])
-        _pause(4.0)
+        _pause(LIMITED_S)
+        # The events of this request are in the same batch, and the broker takes those.
+        scene.load.file_together([_order() for _ in range(3)])
+        _pause(REFUSED_S)
     finally:
         with suppress(LoomError):
             actor.broker.unlimit()

@@ -6,7 +6,7 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,8 +92,10 @@ def run(site: Site, name: str, wish: Wish, record: Path, tell: Tell) -> Report:
     return Report(wish.seed, verdict, figures, time.monotonic() - began, name)
 
 
-def run_controls(site: Site, seed: int, record: Path, tell: Tell) -> list[Tried]:
-    """Try every negative control on a site that is up."""
+def run_controls(
+    site: Site, seed: int, record: Path, tell: Tell, guards: Sequence[str] = ()
+) -> list[Tried]:
+    """Try the negative controls on a site that is up; all, or those of the guards named."""
     effects = Effects(site.effects)
     effects.lay_out()
     book = Book(record)
@@ -101,7 +103,8 @@ def run_controls(site: Site, seed: int, record: Path, tell: Tell) -> list[Tried]
     accountant = Accountant(site, book, effects)
     try:
         load.probe(SHORT.recover_s)
-        return controls.run(Scene(site, book, load, random.Random(seed)), accountant, tell)  # noqa: S311
+        pick = random.Random(seed)  # noqa: S311 - has to be repeatable
+        return controls.run(Scene(site, book, load, pick), accountant, tell, guards)
     finally:
         load.close()
         accountant.close()

@@ -21,7 +21,7 @@ class Site(Protocol):
         """Bring all of it up, and wait until it is healthy."""
 
     def stop(self) -> None:
-        """End every process and remove every file."""
+        """End every process; the logs stay."""
 
     def processes(self) -> Mapping[str, int]:
         """The name and pid of every process that runs now."""

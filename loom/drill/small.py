@@ -64,9 +64,8 @@ class Small:
         self.healthy(START_S)
 
     def stop(self) -> None:
-        """End every process, and remove the home."""
+        """End every process."""
         self.stack.kill()
-        shutil.rmtree(self._home.path, ignore_errors=True)
 
     def processes(self) -> dict[str, int]:
         """Every process that the supervisor has up."""
