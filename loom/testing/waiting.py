@@ -197,8 +197,10 @@ class FakeWaiting:
         return sorted([(id_, False) for id_ in named] + [(id_, True) for id_ in children])
 
     def _gated(self, bead_id: str) -> bool:
+        known = self._tables.beads
+        # One that is filed in the same request may be yet to come.
         return any(
-            self._tables.beads[id_].bead.resolution is not Resolution.SUCCEEDED
+            id_ not in known or known[id_].bead.resolution is not Resolution.SUCCEEDED
             for id_, _ in self._waits_for(bead_id)
         )
 

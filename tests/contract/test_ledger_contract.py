@@ -105,7 +105,11 @@ MOVE_BACK = """
 UPDATE attempt SET lease_until = lease_until - make_interval(secs => %(s)s)
  WHERE outcome = 'running';
 UPDATE outbox SET available_at = available_at - make_interval(secs => %(s)s),
-                  leased_until = leased_until - make_interval(secs => %(s)s);
+                  leased_until = leased_until - make_interval(secs => %(s)s),
+                  rank = rank - make_interval(secs => %(s)s);
+UPDATE bead SET created_at = created_at - make_interval(secs => %(s)s),
+                not_before = not_before - make_interval(secs => %(s)s),
+                dispatched_at = dispatched_at - make_interval(secs => %(s)s);
 UPDATE replay SET advanced_at = advanced_at - make_interval(secs => %(s)s),
                   canary_quiet_since = canary_quiet_since - make_interval(secs => %(s)s);
 """
