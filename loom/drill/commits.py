@@ -16,7 +16,7 @@ SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A commit that is not of the main branch. beads: every Bead-Id among its trailers."""
+    """A commit beside the main branch. ref: its branch. beads: every Bead-Id in its trailers."""
 
     ref: str
     sha: str
