@@ -3,13 +3,14 @@ VENV ?= .venv
 export LOOM_VENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test unit lint format install install-test lock proto
+.PHONY: help up down status test drill unit lint format install install-test lock proto
 
 help:
 	@echo 'make up       install what is missing, start Loom, run the demo; LOOM_PORT_BASE=9080 moves it'
 	@echo 'make down     stop Loom, leaving no process; the data stays in .loom'
 	@echo 'make status   what runs, where, and what it waits for'
 	@echo 'make test     install what is missing and run every check and test'
+	@echo 'make drill    every fault class on a scratch stack, then every guard switched off; figures in docs/'
 	@echo 'make unit     the unit tests alone (seconds)'
 	@echo 'make lint     ruff, mypy and the import contract'
 	@echo 'make lock     pin requirements anew from setup.cfg'
@@ -43,6 +44,14 @@ unit: install-test
 # A file's tests stay together, since they share servers; most of them wait more than they compute.
 test: lint
 	$(BIN)/pytest -n 3 --dist loadfile
+
+# The same seed gives the same drill; the figures that docs/reliability.md quotes are written here.
+DRILL_SEED ?= 20261122
+drill: install-test
+	$(BIN)/loom drill --seed $(DRILL_SEED) --json >docs/drill.json.new; code=$$?; \
+		mv docs/drill.json.new docs/drill.json; exit $$code
+	$(BIN)/loom drill --controls --seed $(DRILL_SEED) --json >docs/drill-controls.json.new; \
+		code=$$?; mv docs/drill-controls.json.new docs/drill-controls.json; exit $$code
 
 format: install-test
 	$(BIN)/ruff check --fix .
