@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 from rich.table import Table
 
 from loom.cli import output
@@ -57,6 +59,8 @@ def drill(  # noqa: PLR0917 - one parameter an option
     loom drill --small --class kill-dispatcher --class duplicated
     loom drill --controls          is it noticed when a guard is missing?
     """
+    # Standard output is for the report.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     known = [*SMALL] if small else [*MESSAGES, *PLACES, *FAULTS]
     if controls:
         known = [control.guard for control in CONTROLS]

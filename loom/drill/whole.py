@@ -10,7 +10,8 @@ from pathlib import Path
 
 from loom.drill.classes import MESSAGES, PLACES
 from loom.drill.fault import Fault, Make, Scene
-from loom.drill.faults import FAULTS, FaultClass
+from loom.drill.faults import FAULTS, FaultClass, Injector
+from loom.drill.fleet import KINDS
 from loom.drill.scratch import PROJECT, Scratch
 from loom.drill.small import times_armed
 from loom.errors import DeadlineExceeded
@@ -19,6 +20,15 @@ from loom.stack import credentials
 
 ARM_S = 60.0
 LOOK_S = 0.1
+INSTANT = frozenset(
+    {
+        *(f"kill-{kind}" for kind in (*KINDS, "pgbouncer", "primary", "standby")),
+        "kill-agent-parent",
+        "kill-agent-child",
+        "kill-agent-both",
+    }
+)
+"""Faults that end by themselves: what was killed is started again at once."""
 
 
 class Whole:
@@ -103,9 +113,27 @@ class Whole:
             keeper.replace(plain)
 
 
-def _on(scratch: Scratch, fault: FaultClass) -> Make:
+class OnScratch:
+    """A fault of the scratch stack's. instant: over once injected, so that its recovery counts
+    from there."""
+
+    def __init__(self, fault: Injector, *, instant: bool) -> None:
+        self.instant = instant
+        self._fault = fault
+
+    def inject(self) -> None:
+        """Let it go wrong."""
+        self._fault.inject()
+
+    def heal(self) -> None:
+        """Put it right."""
+        self._fault.heal()
+
+
+def _on(scratch: Scratch, name: str, fault: FaultClass) -> Make:
     def make(scene: Scene) -> Fault:
-        return fault.make(scratch, random.Random(scene.pick.random()))  # noqa: S311
+        pick = random.Random(scene.pick.random())  # noqa: S311 - has to be repeatable
+        return OnScratch(fault.make(scratch, pick), instant=name in INSTANT)
 
     return make
 
@@ -113,5 +141,5 @@ def _on(scratch: Scratch, fault: FaultClass) -> Make:
 def classes(site: Whole) -> tuple[dict[str, Make], dict[str, str]]:
     """Every fault class that can be had on the site, and why each other one cannot."""
     missing = {name: why for name, f in FAULTS.items() if (why := f.why_not(site.scratch))}
-    there = {name: _on(site.scratch, f) for name, f in FAULTS.items() if name not in missing}
+    there = {name: _on(site.scratch, name, f) for name, f in FAULTS.items() if name not in missing}
     return {**MESSAGES, **PLACES, **there}, missing
