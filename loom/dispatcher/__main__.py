@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 from loom.broker.declare import declare
 from loom.broker.publisher import Publisher
+from loom.broker.taking import take
 from loom.clients.database import DatabaseClient
 from loom.dispatcher.dispatcher import Dispatcher
+from loom.dispatcher.sweeper import Sweeper
 from loom.domain.identity import new_message_id
 from loom.settings import BrokerSettings, LedgerClientSettings, ServiceSettings, load
 from loom.telemetry import process
@@ -26,11 +30,17 @@ def main() -> None:
         owner=f"{SERVICE}-{service.instance}-{new_message_id()}",
         timeout_s=broker.timeout_s,
     )
+    name = f"{SERVICE}-{service.instance}"
+    sweeper = Sweeper(ledger, lambda queue, wanted: take(broker, name, queue, wanted))
+    sweeping = threading.Thread(target=sweeper.run, args=(stopping,), name="sweeper")
+    sweeping.start()
     try:
         dispatcher.run(stopping)
     except process.Stopped:
         pass
     finally:
+        stopping.set()
+        sweeping.join()
         publisher.close()
         ledger.close()
 

@@ -7,7 +7,9 @@ import pytest
 from test_dispatcher import a_dispatcher, a_row, ids
 
 from loom.database import interventions
+from loom.database.sweeping import TRIES
 from loom.dispatcher.message import envelope_of
+from loom.dispatcher.sweeper import Sweeper
 from loom.domain.audit import Intervention
 from loom.domain.bead import NewBead
 from loom.domain.lifecycle import State
@@ -15,7 +17,7 @@ from loom.domain.outbox import OutboxKind
 from loom.domain.project import Project
 from loom.domain.replay import BATCH, allowance
 from loom.engine import replays
-from loom.errors import Invalid
+from loom.errors import Invalid, Unavailable
 from loom.ingester.burial import Refused, Undertaker
 from loom.ingester.letters import Letters
 from loom.messaging import deadletter
@@ -180,3 +182,95 @@ def test_the_engine_carries_replays_on():
     replays.advance(ledger)
     (done,) = ledger.list_replays().items
     assert (done.state, done.replayed) == ("done", 3)
+
+
+# Sweeping the copies on the broker.
+
+
+class Queues:
+    """Queues of dead letters from which messages are taken."""
+
+    def __init__(self, **standing):
+        self.standing = standing
+        self.away = False
+
+    def take(self, queue, wanted):
+        if self.away:
+            raise Unavailable("the broker is away")
+        found = [d for d in self.standing.get(queue, []) if wanted(d)]
+        for delivery in found:
+            self.standing[queue].remove(delivery)
+        return found
+
+
+def a_copy(message_id, queue=TASKS_OF_P1, body=b"x"):
+    headers = {"x-loom-queue": queue, "x-loom-reason": "malformed"}
+    return Delivery(1, "loom.dead", "loom.dead", "", body, headers, message_id)
+
+
+def discarded(*copies):
+    ledger = FakeLedger()
+    ledger.record_dead_letters([deadletter.read(copy) for copy in copies])
+    for letter in ledger.list_dead_letters().items:
+        ledger.discard_dead_letter(letter.id, BY)
+    return ledger
+
+
+def test_the_copies_of_what_is_dealt_with_go_and_those_of_others_stay():
+    mine, result_, other = a_copy("m1"), a_copy("r1", RESULTS_QUEUE), a_copy("m2")
+    ledger = discarded(mine, result_)
+    ledger.record_dead_letters([deadletter.read(other)])
+    queues = Queues(**{"loom.dead.p1": [mine, other], "loom.dead._results": [result_]})
+    sweeper = Sweeper(ledger, queues.take)
+    assert sweeper.turn() == 2
+    assert queues.standing == {"loom.dead.p1": [other], "loom.dead._results": []}
+    assert ledger.list_sweepable() == ()
+
+
+def test_a_message_without_an_id_is_known_by_what_it_is():
+    nameless, other = a_copy("", body=b"1"), a_copy("", body=b"2")
+    queues = Queues(**{"loom.dead.p1": [nameless, other]})
+    assert Sweeper(discarded(nameless), queues.take).turn() == 1
+    assert queues.standing["loom.dead.p1"] == [other]
+
+
+def test_the_same_message_that_died_in_another_queue_stays():
+    ledger = discarded(a_copy("m1"))
+    elsewhere = a_copy("m1", RESULTS_QUEUE)
+    assert Sweeper(ledger, Queues(**{"loom.dead.p1": [elsewhere]}).take).turn() == 0
+
+
+def test_a_copy_that_is_not_there_is_looked_for_a_few_times_and_no_more():
+    ledger = discarded(a_copy("m1"))
+    sweeper = Sweeper(ledger, Queues().take)
+    turns = 0
+    while ledger.list_sweepable():
+        sweeper.turn()
+        turns += 1
+    assert turns == TRIES
+
+
+def test_a_broker_that_is_away_costs_no_look():
+    ledger, queues = discarded(a_copy("m1")), Queues(**{"loom.dead.p1": [a_copy("m1")]})
+    queues.away = True
+    sweeper = Sweeper(ledger, queues.take)
+    with pytest.raises(Unavailable):
+        sweeper.turn()
+    queues.away = False
+    assert sweeper.turn() == 1
+
+
+def test_the_sweeper_goes_on_after_any_trouble_until_it_is_told_to_stop():
+    queues = Queues(**{"loom.dead.p1": [a_copy("m1")]})
+    queues.away = True
+
+    class Stopping(threading.Event):
+        waits = 0
+
+        def wait(self, timeout=None):
+            self.waits += 1
+            queues.away = self.waits < 3
+            return self.waits > 4
+
+    Sweeper(discarded(a_copy("m1")), queues.take).run(Stopping())
+    assert queues.standing == {"loom.dead.p1": []}
