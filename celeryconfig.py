@@ -85,9 +85,9 @@ worker_prefetch_multiplier = 1
 worker_disable_rate_limits = True
 # Quorum queues know no global prefetch, and Celery sees from a queue's arguments that it is one.
 worker_detect_quorum_queues = True
-# After the loss of the connection the broker gives the task to another agent, and takes that for
-# proof that this one no longer works on it: so it must not.
-worker_cancel_long_running_tasks_on_connection_loss = True
+# Work outlives a broken connection, as its lease is the ledger's: its message comes again, to this
+# agent, which takes it for what it works on already, or to another, which takes the bead over.
+worker_cancel_long_running_tasks_on_connection_loss = False
 worker_enable_prefetch_count_reduction = False
 # How long a result of a pool process that died may still be on its way.
 worker_lost_wait = 2.0

@@ -33,6 +33,7 @@ from workers import gate, task, workspace
 from workers.app import app
 from workers.child import Child
 from workers.consumer import BeadConsumer
+from workers.letting_go import Hints
 
 log = logs.get(__name__)
 
@@ -72,7 +73,16 @@ def _serve(
     broker: BrokerSettings,
     ledger: LedgerClientSettings,
 ) -> int:
-    child = Child(name, Path.home(), agent=agent, service=service, broker=broker, ledger=ledger)
+    hints = Hints()
+    child = Child(
+        name,
+        Path.home(),
+        agent=agent,
+        service=service,
+        broker=broker,
+        ledger=ledger,
+        let_go=hints.let_go,
+    )
     task.register(app, child.handle)
     gate.refuse_compression()
     # Without receivers of this signal Celery puts handlers of its own beside ours.
@@ -91,7 +101,7 @@ def _serve(
         hostname=name,
         concurrency=agent.concurrency,
         loglevel=service.log_level.upper(),
-        consumer_cls=partial(BeadConsumer, project_id=agent.project, broker=broker),
+        consumer_cls=partial(BeadConsumer, project_id=agent.project, broker=broker, hints=hints),
         without_gossip=True,
         without_mingle=True,
         quiet=True,

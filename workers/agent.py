@@ -6,6 +6,7 @@ It is made before the fork and opened after it: no channel or thread crosses a f
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,16 +17,20 @@ from loom.domain.evidence import FailureClass, Outcome
 from loom.domain.identity import new_message_id
 from loom.domain.outbox import Claim, ClaimVerdict
 from loom.errors import Disposition, LoomError
+from loom.messaging.envelope import Envelope
 from loom.settings import AgentSettings
 from loom.telemetry import logs, traces
 from loom.telemetry.failpoints import failpoint
-from workers import report
+from workers import report, resending
 from workers.attempt import Attempt
 from workers.command import Leash
 from workers.lease import Lease, LeaseLost
 from workers.report import Publishes
+from workers.spool import Spool
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+REMEMBERED = 1_000
+"""How many reported beads a process remembers, for their messages that come again."""
 
 log = logs.get(__name__)
 
@@ -45,7 +50,23 @@ class Ledger(Protocol):
 
 
 class LedgerAway(Exception):
-    """The ledger gave no answer to a claim in the time that a task may wait for it."""
+    """A claim got no answer, or a result found no taker, in the time that a task may wait."""
+
+
+class _Patience:
+    """Growing pauses within a limit of seconds."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._give_up_at = time.monotonic() + limit_s
+        self._pause_s = FIRST_PAUSE_S
+
+    def next_pause(self, why: str) -> float:
+        """How long to wait before the next try; raises LedgerAway with why at the limit."""
+        pause_s = self._pause_s
+        if time.monotonic() + pause_s >= self._give_up_at:
+            raise LedgerAway(why)
+        self._pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+        return pause_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +90,33 @@ class Agent:
         *,
         ledger: Ledger,
         publisher: Publishes,
+        spool: Spool,
         pause: Callable[[float], None] = time.sleep,
+        let_go: Callable[[str], None] = lambda _bead_id: None,
     ) -> None:
-        """name: in the ledger. home: where git finds the agent's own keys."""
+        """name: in the ledger. home: where git finds the agent's own keys.
+
+        let_go: has the message of a bead acknowledged before its end, as the lease alone holds the
+        bead by now.
+        """
         self._settings = settings
         self._name = name
         self._home = home
         self._ledger = ledger
         self._publisher = publisher
+        self._spool = spool
         self._pause = pause
+        self._let_go = let_go
+        self._reported: OrderedDict[str, int] = OrderedDict()
 
     def handle(self, assignment: Assignment) -> None:
         """See the assignment through; when it returns, the message may be acknowledged.
 
         Raises LedgerAway when the claim got no answer, and LoomError when the ledger refuses it.
         """
+        if self._has_reported(assignment):
+            log.info("result_sent_already", redelivered=assignment.redelivered)
+            return
         claim, asked_at = self._claim(assignment)
         if claim.bead is None or claim.project is None:
             log.info("claim_not_granted", verdict=claim.verdict.value)
@@ -92,12 +125,15 @@ class Agent:
             log.info("claimed", redelivered=assignment.redelivered)
             leash = Leash()
             bead_id, epoch = assignment.bead_id, claim.epoch
-            lease = Lease(
-                lambda: self._ledger.renew_lease(bead_id, epoch, self._name),
-                claim.lease_s,
-                asked_at,
-                leash.pull,
-            )
+            let_go_at = asked_at + self._settings.hold_s
+
+            def renew() -> float:
+                lease_s = self._ledger.renew_lease(bead_id, epoch, self._name)
+                if time.monotonic() >= let_go_at:
+                    self._let_go(bead_id)
+                return lease_s
+
+            lease = Lease(renew, claim.lease_s, asked_at, leash.pull)
             try:
                 with lease:
                     self._see_through(assignment, claim, lease, leash)
@@ -108,8 +144,7 @@ class Agent:
     def _claim(self, assignment: Assignment) -> tuple[Claim, float]:
         """The ledger's answer, and time.monotonic() from before it was asked."""
         request_id = new_message_id()
-        give_up_at = time.monotonic() + self._settings.claim_patience_s
-        pause_s = FIRST_PAUSE_S
+        patience = _Patience(self._settings.claim_patience_s)
         while True:
             asked_at = time.monotonic()
             try:
@@ -127,11 +162,9 @@ class Agent:
                 if error.meaning.disposition is not Disposition.RETRY:
                     raise
                 # Waiting here spends no delivery: the broker gives a message up after 20 of them.
-                if time.monotonic() + pause_s >= give_up_at:
-                    raise LedgerAway(error.detail) from error
+                pause_s = patience.next_pause(error.detail)
                 log.warning("waiting", waiting_for="the ledger", why=error.detail)
             self._pause(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     def _see_through(
         self, assignment: Assignment, claim: Claim, lease: Lease, leash: Leash
@@ -150,7 +183,8 @@ class Agent:
             timestamp=datetime.now(UTC),
             traceparent=traces.traceparent(),
         )
-        report.deliver(self._publisher, envelope, lease, lease.pause)
+        if not self._deliver(envelope, assignment.bead_id, claim.epoch, lease):
+            return
         failpoint("agent.reported")
         log.info(
             "attempt_reported",
@@ -159,6 +193,58 @@ class Agent:
             reason=outcome.reason[:500],
             commits=[commit.sha for commit in outcome.commits],
         )
+
+    def _deliver(self, envelope: Envelope, bead_id: str, epoch: int, lease: Lease) -> bool:
+        """Publish the result until it is confirmed; False when it was left in the spool.
+
+        What is not confirmed at once is on disk before it is tried again, so that this process may
+        end at any time: whoever comes after it sends it. Raises LeaseLost when it no longer counts.
+        """
+        if report.publish(self._publisher, envelope):
+            self.remember(bead_id, epoch)
+            return True
+        kept = self._keep(envelope, bead_id, epoch)
+        try:
+            report.deliver(self._publisher, envelope, lease.pause)
+        except LeaseLost:
+            if lease.over:
+                self._spool.remove(bead_id, epoch)
+                raise
+            if not kept:
+                raise
+            log.warning("result_left_in_the_spool", why="the lease ended meanwhile")
+            return False
+        self._spool.remove(bead_id, epoch)
+        self.remember(bead_id, epoch)
+        return True
+
+    def _keep(self, envelope: Envelope, bead_id: str, epoch: int) -> bool:
+        try:
+            self._spool.keep(bead_id, epoch, envelope)
+        except OSError as error:
+            log.error("result_not_spooled", why=str(error))
+            return False
+        log.warning("result_spooled", message_id=envelope.message_id)
+        return True
+
+    def remember(self, bead_id: str, epoch: int) -> None:
+        """The broker has the result of that epoch."""
+        self._reported[bead_id] = epoch
+        while len(self._reported) > REMEMBERED:
+            self._reported.popitem(last=False)
+
+    def _has_reported(self, assignment: Assignment) -> bool:
+        """Whether what the message asks for was done already, and the broker has the result.
+
+        A claim would take the bead over from an attempt that has ended, before the ledger knows.
+        """
+        bead_id, epoch = assignment.bead_id, assignment.epoch
+        patience = _Patience(self._settings.claim_patience_s)
+        while (spooled := self._spool.find(bead_id, epoch)) is not None:
+            if resending.sent(self._spool, spooled, self._publisher) or not spooled.exists():
+                return True
+            self._pause(patience.next_pause("its result waits in the spool"))
+        return self._reported.get(bead_id, 0) >= epoch
 
     def _work(self, claim: Claim, lease: Lease, leash: Leash) -> Outcome:
         assert claim.bead is not None and claim.project is not None  # noqa: S101 - granted

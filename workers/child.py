@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from loom.errors import Internal
 from loom.settings import AgentSettings, BrokerSettings, LedgerClientSettings, ServiceSettings
 from loom.telemetry import traces
 from workers.agent import Agent, Assignment
+from workers.resending import keep_sending
+from workers.spool import Spool
 
 FLUSH_MS = 2_000
 """How long a pool process that ends may take to send its last spans."""
@@ -32,11 +36,15 @@ class Child:
         service: ServiceSettings,
         broker: BrokerSettings,
         ledger: LedgerClientSettings,
+        let_go: Callable[[str], None],
     ) -> None:
+        """let_go: what tells the parent to acknowledge the message of a bead that is worked on."""
         self._name, self._home = name, home
         self._settings, self._service = agent, service
         self._broker, self._ledger = broker, ledger
-        self._opened: tuple[Agent, DatabaseClient, Publisher] | None = None
+        self._let_go = let_go
+        self._opened: tuple[Agent, DatabaseClient, tuple[Publisher, ...]] | None = None
+        self._closing = threading.Event()
 
     def open(self, **_signal: Any) -> None:
         """Connect what connects by itself when it is first used, and start to trace."""
@@ -44,9 +52,26 @@ class Child:
         traces.configure(service, self._service.instance, self._service.otlp_endpoint)
         CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
         client = DatabaseClient.from_settings(self._ledger)
-        publisher = Publisher(self._broker, service)
-        agent = Agent(self._settings, self._name, self._home, ledger=client, publisher=publisher)
-        self._opened = (agent, client, publisher)
+        publisher, resender = Publisher(self._broker, service), Publisher(self._broker, service)
+        spool = Spool(self._settings.spool or self._home / "spool")
+        agent = Agent(
+            self._settings,
+            self._name,
+            self._home,
+            ledger=client,
+            publisher=publisher,
+            spool=spool,
+            let_go=self._let_go,
+        )
+        self._opened = (agent, client, (publisher, resender))
+        # A connection of its own, kept only while something is to be sent.
+        threading.Thread(
+            target=keep_sending,
+            args=(spool, resender, self._closing),
+            kwargs={"tell": agent.remember, "idle": resender.close},
+            name="spool",
+            daemon=True,
+        ).start()
 
     def handle(self, assignment: Assignment) -> None:
         """See an assignment through."""
@@ -56,9 +81,11 @@ class Child:
 
     def close(self, **_signal: Any) -> None:
         """Send the last spans, and hang up."""
+        self._closing.set()
         if self._opened is not None:
-            _agent, client, publisher = self._opened
-            publisher.close()
+            _agent, client, publishers = self._opened
+            for publisher in publishers:
+                publisher.close()
             client.close()
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):

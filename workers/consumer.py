@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.message import Message
 
@@ -16,14 +18,18 @@ from loom.domain.identity import new_message_id
 from loom.errors import Unavailable, UnreadableMessage
 from loom.messaging import deadletter
 from loom.messaging.envelope import Envelope
+from loom.messaging.task import Task
 from loom.settings import BrokerSettings
 from loom.telemetry import logs
-from workers import gate
+from workers import gate, request
+from workers.letting_go import Hints
 
 CONFIRM_S = 3.0
 """How long the worker's loop may wait for a connection, and for the confirm of a dead letter."""
 IDLE_S = 5.0
 """How long the connection for dead letters is kept: a pool process forked later inherits it."""
+ROOM_EVERY_S = 0.5
+"""How often is looked whether a pool process that works on a message let go has ended."""
 
 log = logs.get(__name__)
 _log_of_kombu = logging.getLogger(__name__)
@@ -45,9 +51,14 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
             if not step.endswith(":DelayedDelivery")
         ]
 
-    def __init__(self, *args: Any, project_id: str, broker: BrokerSettings, **options: Any) -> None:
-        """broker: how dead letters are published; the rest is Celery's."""
+    def __init__(
+        self, *args: Any, project_id: str, broker: BrokerSettings, hints: Hints, **options: Any
+    ) -> None:
+        """broker: how dead letters are published. hints: of messages that may be let go."""
         self._project_id = project_id
+        self._hints = hints
+        self._let_go: weakref.WeakSet[request.BeadRequest] = weakref.WeakSet()
+        self._room = 0
         quick = broker.model_copy(update={"timeout_s": CONFIRM_S})
         self._dead = Publisher(quick, f"agent-{project_id} (dead letters)")
         self._closing: Any = None
@@ -72,9 +83,22 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
                 )
                 self._ack(message)
                 return
-            hand_on(message)
+            if not self._is_running(task, message):
+                hand_on(message)
 
+        self._room = self.initial_prefetch_count
         return on_task_received
+
+    def on_ready(self) -> None:
+        """Consumes, after a connection was made."""
+        super().on_ready()
+        self._make_room()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Listen to the pool processes too."""
+        super().register_with_event_loop(hub)
+        hub.add_reader(self._hints.descriptor, self._on_hint)
+        hub.call_repeatedly(ROOM_EVERY_S, self._make_room)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Kombu could not take the message in; Celery would acknowledge it."""
@@ -99,9 +123,59 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         A prefetch limit counts for consumers that begin after it, so this begins again.
         """
         super()._update_prefetch_count(index)
-        if self.task_consumer is not None and self.qos.prev != self.qos.value:
-            self.qos.update()
+        if self.task_consumer is not None:
+            self._make_room()
+
+    def _is_running(self, task: Task, message: Message) -> bool:
+        """Whether the message is one that a pool process works on, delivered again.
+
+        It came again because its connection broke; the work did not. So the new delivery is what
+        the end of the work acknowledges. Handed on, it would wait for the process to be free.
+        """
+        running = request.running(task.message.bead_id)
+        if running is None or running.request_dict.get("epoch") != task.epoch:
+            return False
+        if running in self._let_go:
+            self._ack(message)
+        elif not running.acknowledged:
+            running.rebind(message, self.call_soon)
+        else:
+            # It was put back, and its process is about to end.
+            return False
+        log.info("running_bead_delivered_again", bead_id=running.id, epoch=task.epoch)
+        return True
+
+    def _on_hint(self) -> None:
+        """Acknowledge what pool processes hold by a lease alone, however long it takes yet.
+
+        An unacknowledged message keeps the broker from cutting its log, runs into its
+        consumer_timeout, and is lost to this agent with the connection.
+        """
+        for pid, bead_id in self._hints.read():
+            running = request.running(bead_id)
+            if running is None or running.worker_pid != pid or running.acknowledged:
+                continue
+            self._let_go.add(running)
+            # First the room, as the broker fills what an acknowledgement frees.
+            self._make_room()
+            running.acknowledge()
+            self.call_soon(log.info, "message_let_go", bead_id=bead_id)
+
+    def _make_room(self) -> None:
+        """Take as many messages as there are processes without a bead that was let go."""
+        if self.task_consumer is None or self.qos is None:
+            return
+        busy = sum(1 for held in self._let_go if held in state.active_requests)
+        room = max(0, self.pool.num_processes - busy)
+        if room == self._room:
+            return
+        # A prefetch limit counts for consumers that begin after it.
+        if self._room:
             self.task_consumer.cancel()
+        self._room = room
+        if room:
+            self.qos.value = room
+            self.qos.update()
             self.task_consumer.consume()
 
     def _bury(self, message: Message, reason: str, detail: str) -> None:

@@ -29,10 +29,9 @@ class LeaseLost(Exception):
 class Lease:
     """Renews a lease every third of its time, or 2 s, from a thread of its own.
 
-    It is lost when the ledger says so, when no renewal came through until shortly before its end,
-    or when its holder says why it may go on no longer; then on_lost is called, once. The end is
-    reckoned from before the request, by this machine's monotonic clock, so that it is never later
-    than the ledger's.
+    It is lost when the ledger says so, or when no renewal came through until shortly before its
+    end; then on_lost is called, once. The end is reckoned from before the request, by this
+    machine's monotonic clock, so that it is never later than the ledger's.
     """
 
     def __init__(
@@ -41,19 +40,15 @@ class Lease:
         lease_s: float,
         asked_at: float,
         on_lost: Callable[[], None],
-        why_not: Callable[[], str] = str,
     ) -> None:
-        """renew: asks the ledger; gives seconds. asked_at: time.monotonic() before the claim.
-
-        why_not: why the holder may not go on, by its own means; empty while it may.
-        """
+        """renew: asks the ledger; gives seconds. asked_at: time.monotonic() before the claim."""
         self._renew = renew
         self._on_lost = on_lost
-        self._why_not = why_not
         self._lock = threading.Lock()
         self._lost = threading.Event()
         self._done = threading.Event()
         self._why = ""
+        self._over = False
         self._pause_s = LONGEST_PAUSE_S
         self._extend(asked_at, lease_s)
         self._threads = [
@@ -79,17 +74,18 @@ class Lease:
         """The attempt may do nothing more."""
         return self._lost.is_set()
 
+    @property
+    def over(self) -> bool:
+        """The ledger said so: the bead is somebody else's, or nobody's any more."""
+        return self._over
+
     def check(self) -> None:
         """Raise LeaseLost if it is lost, also where no thread has come to notice it yet.
 
         A process that was stopped and goes on is ahead of its threads.
         """
-        if not self._done.is_set() and not self.lost:
-            why = self._why_not()
-            if why:
-                self._lose(why)
-            elif time.monotonic() >= self._end:
-                self._lose(TOO_LATE)
+        if time.monotonic() >= self._end:
+            self._lose(TOO_LATE)
         if self.lost:
             raise LeaseLost(self._why)
 
@@ -111,10 +107,6 @@ class Lease:
 
     def _keep_renewing(self) -> None:
         while not self._done.wait(self._pause_s) and not self.lost:
-            why = self._why_not()
-            if why:
-                self._lose(why)
-                return
             self._renew_once()
 
     def _watch_the_end(self) -> None:
@@ -129,6 +121,7 @@ class Lease:
             lease_s = self._renew()
         except LoomError as error:
             if error.meaning.disposition is not Disposition.RETRY:
+                self._over = True
                 self._lose(f"the ledger says: {error.detail}")
             else:
                 log.warning("lease_not_renewed", why=error.detail)

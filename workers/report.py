@@ -14,7 +14,6 @@ from loom.messaging import result
 from loom.messaging.envelope import Envelope
 from loom.messaging.topology import MAX_RESULT_BYTES
 from loom.telemetry import logs
-from workers.lease import Lease
 
 OUTPUT_CHARS = 64 * 1024
 STEP_OUTPUT_CHARS = 16 * 1024
@@ -67,28 +66,32 @@ def compose(
         share /= 2
 
 
-def deliver(
-    publisher: Publishes, envelope: Envelope, lease: Lease, pause: Callable[[float], None]
-) -> None:
-    """Publish until the broker has confirmed it; raises LeaseLost if the lease ends before.
+def publish(publisher: Publishes, envelope: Envelope) -> bool:
+    """Publish once; whether the broker confirmed it. Raises Internal for what it can never take."""
+    try:
+        [published] = publisher.publish([envelope], CONFIRM_S)
+    except Unavailable as error:
+        why = error.detail
+    else:
+        if published.confirmed:
+            return True
+        if published.status is Status.UNWRITABLE:
+            raise Internal(f"the result cannot be published: {published.reason}")
+        why = published.reason
+    log.warning("result_not_confirmed", why=why)
+    return False
 
-    pause: waits that many seconds between two tries.
+
+def deliver(publisher: Publishes, envelope: Envelope, pause: Callable[[float], None]) -> None:
+    """Publish until the broker has confirmed it.
+
+    pause: waits that many seconds before each try, and may raise to end it.
     """
     pause_s = FIRST_PAUSE_S
     while True:
-        try:
-            [published] = publisher.publish([envelope], CONFIRM_S)
-        except Unavailable as error:
-            why = error.detail
-        else:
-            if published.confirmed:
-                return
-            if published.status is Status.UNWRITABLE:
-                raise Internal(f"the result cannot be published: {published.reason}")
-            why = published.reason
-        lease.check()
-        log.warning("result_not_confirmed", why=why, again_in_s=pause_s)
         pause(pause_s)
+        if publish(publisher, envelope):
+            return
         pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
 

@@ -25,7 +25,15 @@ class AgentSettings(Settings):
     """The PATH of git and of every command."""
     git_timeout_s: float = Field(default=300.0, gt=0)
     """Wall-clock seconds for one run of git."""
-    claim_patience_s: float = Field(default=600.0, ge=0)
-    """Seconds a task waits for a ledger that is away, before it goes back to its queue."""
+    spool: Path | None = None
+    """Where results wait that the broker has not confirmed; `spool` in the agent's HOME if unset.
+    It has to outlive the agent's process."""
+    hold_s: float = Field(default=300.0, ge=0)
+    """Seconds after its claim until a bead's message is acknowledged although the bead is still
+    being worked on; from then on its lease alone holds it. Well below the broker's
+    consumer_timeout."""
+    claim_patience_s: float = Field(default=900.0, ge=0)
+    """Seconds a task waits for a ledger that is away, before it goes back to its queue; together
+    with hold_s below the broker's consumer_timeout, which is 30 minutes where nobody set it."""
     stop_after_s: float = Field(default=10.0, ge=0)
     """Seconds that running beads get after SIGTERM, before they go back to their queue."""

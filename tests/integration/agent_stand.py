@@ -21,6 +21,7 @@ from loom.broker.publisher import Publisher
 from loom.clients.database import DatabaseClient
 from loom.dispatcher.message import envelope_of
 from loom.domain.bead import Bead, NewBead
+from loom.domain.lifecycle import State
 from loom.domain.outbox import OutboxKind
 from loom.domain.project import Project
 from loom.messaging import result
@@ -33,6 +34,8 @@ from loom.messaging.topology import (
     of_project,
     permission_of_agent,
 )
+from loom.rpc import codec
+from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import BrokerSettings
 from loom.testing.database import RunningDatabase, token
 from loom.testing.infrastructure import Infrastructure
@@ -208,15 +211,48 @@ class Stand:
         self.dispatch()
         return filed
 
-    def dispatch(self) -> None:
-        """Send every task message that the ledger owes."""
+    def dispatch(self, wait_ms: int = 0) -> int:
+        """Send every task message that the ledger owes; how many there were."""
         dispatcher = self.database.client("dispatcher")
-        rows = dispatcher.lease_outbox("stand", 100)
+        rows = dispatcher.lease_outbox("stand", 100, wait_ms)
         envelopes = [
             envelope_of(row, row.traceparent) for row in rows if row.kind is OutboxKind.TASK
         ]
         self.publish(*envelopes)
         dispatcher.settle_outbox("stand", [row.id for row in rows])
+        return len(envelopes)
+
+    @contextmanager
+    def engine(self) -> Iterator[None]:
+        """Meanwhile, end leases that ran out and send what is owed, as engine and dispatcher do."""
+        ended = threading.Event()
+        ledger = self.database.client("engine")
+
+        def run() -> None:
+            while not ended.is_set():
+                ledger.expire_leases()
+                self.dispatch(wait_ms=300)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def wait_for_loss(self, bead_id: str) -> None:
+        """Return once the running attempt at the bead is lost; only while the engine runs."""
+        while self.control.list_attempts(bead_id)[-1].outcome == "running":
+            self.database.wait_until(serving=True)
+
+    def cancel(self, bead_id: str) -> None:
+        """Cancel a bead, as an operator does."""
+        bead = codec.bead_to_pb(self.control.get_bead(bead_id))
+        bead.state, bead.resolution = State.CLOSED.value, ""
+        self.database.stub("operator").SaveBead(
+            pb.SaveBeadRequest(bead=bead, expected_version=bead.version), timeout=PATIENCE_S
+        )
 
     def publish(self, *envelopes: Envelope) -> None:
         """Publish, and see that the broker has them."""

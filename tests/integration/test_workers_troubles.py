@@ -15,11 +15,12 @@ import pytest
 from agent_stand import MEND, PATIENCE_S, ROOT, AgentProcess, Stand, git, stand_up
 
 from loom.database.migrate import upgrade
+from loom.domain.lifecycle import Resolution, State
 from loom.testing.database import running_database
 from loom.testing.infrastructure import Infrastructure
 from loom.testing.relay import Relay
 
-LEASE_S = 2.0
+LEASE_S = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -195,19 +196,143 @@ def test_a_lease_is_renewed_for_as_long_as_a_command_runs(stand: Stand) -> None:
         assert not agent.logged("lease_lost")
 
 
-def test_a_bead_is_done_again_after_the_broker_was_cut_off(
-    stand: Stand, marathon: Marathon
+class Gate:
+    """A test command that says when it has begun, and ends when it is let."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._told, self._go = folder / f"{name}.told", folder / f"{name}.go"
+        os.mkfifo(self._told)
+        os.mkfifo(self._go)
+        script = f"echo begun >{self._told}; read word <{self._go}"
+        self.context: dict[str, Any] = {"test_command": ["sh", "-c", script]}
+
+    def wait_for_start(self) -> None:
+        """Return once the command runs."""
+        assert self._told.read_text() == "begun\n"
+
+    def open(self) -> None:
+        """Let the command end."""
+        self._go.write_text("go\n")
+
+
+@pytest.fixture
+def gate(stand: Stand, request: pytest.FixtureRequest) -> Gate:
+    """A command of this test's own."""
+    return Gate(stand.folder, request.node.name)
+
+
+def outcomes(stand: Stand, bead_id: str) -> list[str]:
+    """How each attempt at the bead ended."""
+    return [attempt.outcome for attempt in stand.control.list_attempts(bead_id)]
+
+
+def test_work_goes_on_while_the_broker_is_cut_off_and_is_done_once(
+    stand: Stand, gate: Gate
 ) -> None:
     with (
         Relay(stand.broker.port) as relay,
         stand.agent(LOOM_BROKER_PORT=str(relay.port)) as agent,
     ):
+        bead = stand.file(context=gate.context)
+        gate.wait_for_start()
+        relay.cut()
+        agent.wait_for("running_bead_delivered_again", bead_id=bead.id)
+        gate.open()
+        assert stand.result(bead.id).type == "task.completed"
+        assert outcomes(stand, bead.id) == ["succeeded"]
+        after = stand.file(context={"test_command": ["true"]})
+        assert stand.result(after.id).type == "task.completed"
+
+
+def test_a_result_waits_on_disk_for_a_broker_that_is_away(stand: Stand, gate: Gate) -> None:
+    with Relay(stand.broker.port) as relay:
+        with stand.agent(LOOM_BROKER_PORT=str(relay.port)) as agent:
+            bead = stand.file(context=gate.context | {"patch": MEND})
+            gate.wait_for_start()
+            relay.cut(refuse=True)
+            gate.open()
+            agent.wait_for("result_spooled")
+            agent.end(signal.SIGKILL)
+        [spooled] = (stand.folder / "home" / "spool").iterdir()
+        assert spooled.name == f"{bead.id}@1.result"
+    with stand.agent():
+        assert stand.result(bead.id).epoch == 1
+    assert outcomes(stand, bead.id) == ["succeeded"]
+    assert stand.control.get_bead(bead.id).commits
+    assert not list((stand.folder / "home" / "spool").iterdir())
+
+
+def test_the_message_of_a_long_bead_is_let_go_and_the_next_waits_for_its_end(
+    stand: Stand, gate: Gate
+) -> None:
+    with stand.agent(LOOM_AGENT_HOLD_S="0") as agent:
+        bead = stand.file(context=gate.context)
+        gate.wait_for_start()
+        agent.wait_for("message_let_go", bead_id=bead.id)
+        after = stand.file(context={"test_command": ["true"]})
+        with stand.agent(
+            LOOM_AGENT_NAME="agent-demo@other", LOOM_AGENT_WORKSPACE=str(stand.folder / "other")
+        ) as other:
+            # The busy agent keeps nothing back from an idle one.
+            other.wait_for("attempt_reported", bead_id=after.id)
+        gate.open()
+        assert stand.result(bead.id).type == "task.completed"
+        last = stand.file(context={"test_command": ["true"]})
+        agent.wait_for("attempt_reported", bead_id=last.id)
+    assert outcomes(stand, bead.id) == ["succeeded"]
+
+
+def test_a_long_bead_whose_agent_dies_is_run_again_by_its_lease(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent(LOOM_AGENT_HOLD_S="0") as agent:
         bead = stand.file(context=marathon.context)
         marathon.wait_for_start()
-        relay.cut()
-        marathon.wait_for_end()
+        agent.wait_for("message_let_go", bead_id=bead.id)
+        agent.end(signal.SIGKILL)
+    with stand.engine(), stand.agent():
         assert stand.result(bead.id).type == "task.completed"
-        agent.wait_for("attempt_reported", bead_id=bead.id)
+        marathon.wait_for_end()
+    assert outcomes(stand, bead.id) == ["lost", "succeeded"]
+
+
+def test_a_bead_that_is_cancelled_is_ended_with_all_its_processes(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent() as agent:
+        bead = stand.file(context=marathon.context)
+        marathon.wait_for_start()
+        stand.cancel(bead.id)
+        marathon.wait_for_end()
+        agent.wait_for("attempt_abandoned", bead_id=bead.id)
+    found = stand.control.get_bead(bead.id)
+    assert (found.state, found.resolution) == (State.CLOSED, Resolution.CANCELLED)
+    assert outcomes(stand, bead.id) == ["cancelled"]
+
+
+def test_an_agent_that_stood_still_past_its_lease_changes_nothing(
+    stand: Stand, marathon: Marathon
+) -> None:
+    with stand.agent() as agent, stand.engine():
+        bead = stand.file(context=marathon.context | {"patch": MEND})
+        marathon.wait_for_start()
+        frozen = [agent.process.pid, *pool_processes(agent)]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        stand.wait_for_loss(bead.id)
+        with stand.agent(
+            LOOM_AGENT_NAME="agent-demo@other", LOOM_AGENT_WORKSPACE=str(stand.folder / "other")
+        ):
+            message = stand.result(bead.id)
+            assert (message.type, message.epoch) == ("task.completed", 2)
+        tip = git("rev-parse", f"agent/{bead.id}", cwd=stand.repository)
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        agent.wait_for("attempt_abandoned", bead_id=bead.id)
+        marathon.wait_for_end()
+        assert not agent.logged("attempt_reported")
+    assert git("rev-parse", f"agent/{bead.id}", cwd=stand.repository) == tip
+    assert outcomes(stand, bead.id) == ["lost", "succeeded"]
 
 
 def test_an_agent_waits_for_a_broker_that_is_away(stand: Stand) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from loom.broker.confirms import Published
 from loom.domain.bead import NewBead
+from loom.domain.evidence import FailureClass, Outcome
 from loom.domain.outbox import Claim
 from loom.domain.project import Project
 from loom.errors import Forbidden, Stale, Unavailable
 from loom.messaging import result
+from loom.messaging.envelope import Envelope
 from loom.messaging.topology import CORE, RESULTS_QUEUE
 from loom.settings import AgentSettings
 from loom.testing.broker import FakeBroker
 from loom.testing.ledger import FakeLedger
 from workers.agent import Agent, Assignment, LedgerAway
+from workers.spool import Spool
 
 NAME = "agent-demo@here"
 
@@ -34,11 +40,12 @@ class Stand:
             project="demo", workspace=folder / "work", claim_patience_s=600.0
         )
         self.folder = folder
+        self.spool = Spool(folder / "spool")
 
     def agent(self, ledger: object = None) -> Agent:
         return Agent(
             self.settings, NAME, self.folder, ledger=ledger or self.ledger, publisher=self.broker,
-            pause=self.pauses.append,
+            spool=self.spool, pause=self.pauses.append,
         )  # fmt: skip
 
     def assignment(self, bead_id: str = "", epoch: int = 1) -> Assignment:
@@ -137,3 +144,68 @@ def test_a_fault_of_the_agent_is_reported_as_one_of_the_surroundings(
     [message] = stand.results
     assert message.failure_class == "infra"
     assert message.reason == "the agent has a fault: MemoryError: no more"
+
+
+def test_a_result_that_is_not_confirmed_is_on_disk_before_it_is_tried_again(stand: Stand) -> None:
+    stand.broker.away = True
+    kept: list[int] = []
+
+    class Returning(FakeBroker):
+        """The broker, which comes back once the result is on disk."""
+
+        def publish(self, envelopes: Sequence[Envelope], timeout_s: float) -> list[Published]:
+            kept.append(len(stand.spool.waiting()))
+            stand.broker.away = len(kept) < 3
+            return stand.broker.publish(envelopes, timeout_s)
+
+    agent = Agent(
+        stand.settings, NAME, stand.folder, ledger=stand.ledger, publisher=Returning(),
+        spool=stand.spool, pause=stand.pauses.append,
+    )  # fmt: skip
+    agent.handle(stand.assignment())
+    assert kept == [0, 1, 1]
+    assert len(stand.results) == 1
+    assert not stand.spool.waiting()
+
+
+def test_a_message_whose_result_is_spooled_sends_it_instead_of_working_again(
+    stand: Stand,
+) -> None:
+    stand.agent().handle(stand.assignment())
+    [sent] = stand.broker.messages[RESULTS_QUEUE]
+    stand.broker.messages[RESULTS_QUEUE].clear()
+    stand.spool.keep("bd-1", 1, sent)
+    stand.agent(Troubled(stand.ledger, Forbidden("nobody may claim"))).handle(stand.assignment())
+    assert stand.broker.messages[RESULTS_QUEUE] == [sent]
+    assert not stand.spool.waiting()
+
+
+def test_a_message_that_comes_again_after_its_result_was_confirmed_is_done_with(
+    stand: Stand,
+) -> None:
+    agent = stand.agent()
+    agent.handle(stand.assignment())
+    again = replace(stand.assignment(), redelivered=True)
+    agent.handle(again)
+    assert len(stand.results) == 1
+    assert stand.ledger.get_bead("bd-1").epoch == 1
+
+
+def test_a_bead_is_let_go_once_its_lease_was_renewed_for_long_enough(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.settings = stand.settings.model_copy(update={"hold_s": 0.0})
+    told: list[str] = []
+
+    def work(_attempt: object) -> Outcome:
+        _attempt._lease.fence()  # type: ignore[attr-defined]
+        return Outcome(succeeded=False, failure_class=FailureClass.WORK, reason="no")
+
+    monkeypatch.setattr("workers.attempt.Attempt.run", work)
+    agent = Agent(
+        stand.settings, NAME, stand.folder, ledger=stand.ledger, publisher=stand.broker,
+        spool=stand.spool, pause=stand.pauses.append, let_go=told.append,
+    )  # fmt: skip
+    agent.handle(stand.assignment())
+    assert told
+    assert set(told) == {"bd-1"}

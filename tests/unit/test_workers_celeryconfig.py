@@ -69,7 +69,7 @@ def test_a_task_is_never_acknowledged_before_its_end_and_never_through_a_result_
         "task_acks_on_failure": False,
         "task_acks_on_timeout": False,
         "task_reject_on_worker_lost": True,
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_prefetch_multiplier": 1,
         "accept_content": ["json"],
         "result_backend": None,

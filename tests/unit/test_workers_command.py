@@ -23,10 +23,11 @@ def run(
     leash: Leash | None = None,
     stdin: bytes = b"",
     environment: Mapping[str, str] = ENVIRONMENT,
+    soft_timeout_s: float | None = None,
 ) -> Ended:
     return command.run(
         argv, cwd=cwd, environment=environment, timeout_s=timeout_s, leash=leash or Leash(),
-        stdin=stdin,
+        stdin=stdin, soft_timeout_s=soft_timeout_s,
     )  # fmt: skip
 
 
@@ -132,3 +133,31 @@ class _kin:
     def _all_gone(self) -> None:
         # The end of the pipe comes when its last writer has ended.
         assert os.read(self._reader, 1) == b""
+
+
+def test_a_command_that_is_asked_to_stop_may_report_first(tmp_path: Path) -> None:
+    script = "trap 'echo half done; exit 3' TERM; echo begun; while :; do sleep 0.05; done"
+    ended = run("sh", "-c", script, cwd=tmp_path, soft_timeout_s=0.5)
+    assert (ended.timed_out, ended.exit_code) == (True, 3)
+    assert ended.output.startswith("begun\n")
+    assert ended.output.endswith("half done\n")
+
+
+def test_a_command_that_does_not_stop_when_asked_is_killed_with_all_its_kin(
+    tmp_path: Path,
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    script = f"trap '' TERM; exec 9>{fifo}; sleep 600 & wait; wait; sleep 600"
+    ended = run("sh", "-c", script, cwd=tmp_path, soft_timeout_s=0.5, timeout_s=1.0)
+    assert (ended.timed_out, ended.exit_code) == (True, None)
+    # The end of the file comes once nobody has it open for writing.
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def test_a_command_that_ends_before_it_is_asked_to_is_in_time(tmp_path: Path) -> None:
+    ended = run("true", cwd=tmp_path, soft_timeout_s=PATIENCE_S / 2)
+    assert (ended.timed_out, ended.exit_code) == (False, 0)

@@ -105,3 +105,30 @@ def test_waiting_ends_with_the_lease() -> None:
 
     with Lease(renew, 0.03, time.monotonic(), lambda: None) as lease, pytest.raises(LeaseLost):
         lease.pause(PATIENCE_S * 10)
+
+
+def test_a_process_that_stood_still_past_the_end_may_do_nothing_more() -> None:
+    lost = threading.Event()
+    lease = Lease(lambda: 60.0, 30.0, time.monotonic() - 60.0, lost.set)
+    with pytest.raises(LeaseLost, match="before its end"):
+        lease.check()
+    assert lost.is_set()
+
+
+def test_a_step_that_others_see_waits_for_the_ledgers_own_yes() -> None:
+    answers = iter([Unavailable("away"), Unavailable("away"), 60.0])
+
+    def renew() -> float:
+        answer = next(answers)
+        if isinstance(answer, float):
+            return answer
+        raise answer
+
+    lease = Lease(renew, 60.0, time.monotonic(), lambda: None)
+    lease.fence()
+    assert next(answers, None) is None
+
+
+def test_a_long_lease_is_still_renewed_every_two_seconds() -> None:
+    lease = Lease(lambda: 60.0, 600.0, time.monotonic(), lambda: None)
+    assert lease._pause_s == 2.0

@@ -17,12 +17,19 @@ from workers.recipe import MAX_PATCH_BYTES, Recipe
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def read(context: dict[str, Any], test_command: tuple[str, ...] = ("make", "test")) -> Recipe:
+def read(
+    context: dict[str, Any],
+    test_command: tuple[str, ...] = ("make", "test"),
+    soft_timeout_s: int = 0,
+) -> Recipe:
     bead = Bead(
         id="bd-1", project_id="demo", title="T", state=State.IN_PROGRESS, epoch=1, version=2,
         correlation_id="c", created_at=NOW, updated_at=NOW, context=context,
     )  # fmt: skip
-    return recipe.read(bead, Project("demo", "/srv/demo.git", test_command=test_command))
+    project = Project(
+        "demo", "/srv/demo.git", test_command=test_command, soft_timeout_s=soft_timeout_s
+    )
+    return recipe.read(bead, project)
 
 
 def test_the_projects_command_and_limit_hold_where_the_bead_says_nothing() -> None:
@@ -71,3 +78,17 @@ def test_an_empty_patch_is_none(patch: object) -> None:
 
 def test_a_patch_gets_the_line_end_that_git_wants() -> None:
     assert read({"patch": "--- a\n+++ b"}).patch == b"--- a\n+++ b\n"
+
+
+def test_the_soft_limit_is_the_beads_own_or_the_projects_where_that_leaves_time() -> None:
+    assert read({}).soft_timeout_s is None
+    assert read({"soft_timeout_s": 5}).soft_timeout_s == 5.0
+    assert read({}, soft_timeout_s=60).soft_timeout_s == 60.0
+    assert read({"soft_timeout_s": 5}, soft_timeout_s=60).soft_timeout_s == 5.0
+    assert read({"timeout_s": 30}, soft_timeout_s=60).soft_timeout_s is None
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(10, 10), (11, 10), (0, 10), ("1", 10), (True, 10)])
+def test_a_soft_limit_has_to_lie_below_the_hard_one(soft: object, hard: int) -> None:
+    with pytest.raises(Invalid, match=r"context\.soft_timeout_s"):
+        read({"soft_timeout_s": soft, "timeout_s": hard})

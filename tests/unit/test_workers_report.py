@@ -73,7 +73,7 @@ def test_a_report_stays_below_the_limit_whatever_it_holds(char: str) -> None:
 
 def test_a_report_is_delivered_once_the_broker_has_confirmed_it(broker: FakeBroker) -> None:
     envelope = compose(Outcome(True))
-    report.deliver(broker, envelope, lease(), lambda _s: None)
+    assert report.publish(broker, envelope)
     assert broker.messages[RESULTS_QUEUE] == [envelope]
 
 
@@ -85,18 +85,20 @@ def test_a_broker_that_is_away_is_waited_for(broker: FakeBroker) -> None:
         pauses.append(seconds)
         broker.away = len(pauses) < 8
 
-    report.deliver(broker, compose(Outcome(True)), lease(), pause)
+    report.deliver(broker, compose(Outcome(True)), pause)
     assert len(broker.messages[RESULTS_QUEUE]) == 1
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
 def test_an_unconfirmed_report_is_published_again(broker: FakeBroker) -> None:
     broker.lose_after = 0
-    report.deliver(broker, compose(Outcome(True)), lease(), lambda _s: None)
+    envelope = compose(Outcome(True))
+    assert not report.publish(broker, envelope)
+    report.deliver(broker, envelope, lambda _s: None)
     assert len(broker.messages[RESULTS_QUEUE]) == 1
 
 
-def test_without_the_lease_nothing_more_is_published(broker: FakeBroker) -> None:
+def test_what_ends_the_waiting_ends_the_delivery(broker: FakeBroker) -> None:
     def stale() -> float:
         raise Stale("taken over")
 
@@ -105,7 +107,7 @@ def test_without_the_lease_nothing_more_is_published(broker: FakeBroker) -> None
         lost.fence()
     broker.away = True
     with pytest.raises(LeaseLost):
-        report.deliver(broker, compose(Outcome(True)), lost, lambda _s: None)
+        report.deliver(broker, compose(Outcome(True)), lost.pause)
 
 
 def test_a_report_that_amqp_cannot_hold_is_a_fault_and_no_endless_loop() -> None:
@@ -114,4 +116,4 @@ def test_a_report_that_amqp_cannot_hold_is_a_fault_and_no_endless_loop() -> None
             return [Published(Status.UNWRITABLE, "no such value")] * len(envelopes)
 
     with pytest.raises(Internal, match="no such value"):
-        report.deliver(Refuses(), compose(Outcome(True)), lease(), lambda _s: None)
+        report.publish(Refuses(), compose(Outcome(True)))
