@@ -140,7 +140,8 @@ def test_a_command_that_is_asked_to_stop_may_report_first(tmp_path: Path) -> Non
     ended = run("sh", "-c", script, cwd=tmp_path, soft_timeout_s=0.5)
     assert (ended.timed_out, ended.exit_code) == (True, 3)
     assert ended.output.startswith("begun\n")
-    assert ended.output.endswith("half done\n")
+    # The shell may say of its sleep, which was asked too, that it was terminated.
+    assert "half done\n" in ended.output
 
 
 def test_a_command_that_does_not_stop_when_asked_is_killed_with_all_its_kin(
