@@ -390,7 +390,7 @@ def test_a_cancelled_bead_takes_its_agent_s_lease_away(database: RunningDatabase
     with pytest.raises(Stale):
         agents.renew_lease(bead_id, 1, "agent-alpha@h")
     (attempt,) = database.client("control").list_attempts(bead_id)
-    assert (attempt.outcome, attempt.reason) == ("superseded", "not needed")
+    assert (attempt.outcome, attempt.reason) == ("cancelled", "not needed")
 
 
 @pytest.mark.parametrize(
