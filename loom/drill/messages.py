@@ -95,7 +95,7 @@ class Oversize(Messages):
 
 
 class Forged(Messages):
-    """Results that no agent sent: of no bead, of another's attempt, of the past, without proof."""
+    """Results that no agent sent: of no bead, of another's attempt, of the past, of the future."""
 
     def inject(self) -> None:
         """Send them while the bead runs that they lie about; none may change anything."""
@@ -106,7 +106,8 @@ class Forged(Messages):
         )
         self.report(new_bead_id(), agent_id, 1, done, refused=True)
         self.report(bead_id, agent_id, epoch + 7, done, refused=True)
-        self.report(bead_id, agent_id, epoch, Outcome(succeeded=True), refused=True)
+        self.report(bead_id, "agent-of-nobody", epoch, Outcome(succeeded=True))
+        self.report(bead_id, "agent-of-nobody", epoch, done)
         self.report(bead_id, "agent-of-nobody", epoch, failed)
         if epoch > 1:
             self.report(bead_id, agent_id, epoch - 1, failed)

@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHORTEST_S, LONGEST_S = 1.0, 4.0
+SHORTEST_S, LONGEST_S = 2.0, 10.0
+"""Below and above the time limits of a scratch stack's connections and leases (6 s)."""
 
 
 @dataclass(frozen=True, slots=True)
