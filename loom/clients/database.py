@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
+import stamina
 
 from loom.clients.answers import Filed, Page
+from loom.clients.breaker import Breaker
 from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
 from loom.domain.bead import Attempt, Bead, NewBead
@@ -17,6 +20,7 @@ from loom.domain.identity import new_message_id
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxRow, ResultVerdict
 from loom.domain.project import Project
 from loom.domain.reconciliation import Depth, Reconciliation
+from loom.errors import Unavailable
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec, reconciliation, status
@@ -26,6 +30,8 @@ from loom.rpc.v1 import database_pb2_grpc
 from loom.settings import LedgerClientSettings
 
 SERVICE = "the database service"
+TRIES = 4
+"""How often a repeatable call is made in all, with backoff and jitter, while it finds nobody."""
 
 __all__ = ["SERVICE", "DatabaseClient", "Filed", "Page", "Recorded"]
 
@@ -42,10 +48,13 @@ class Recorded:
 class DatabaseClient(SteeringCalls, WaitingCalls):
     """Calls of the database service, each with a deadline.
 
-    Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises.
+    Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises. What
+    changes nothing, or nothing more the second time, is tried again within its deadline. While
+    the service stays away the breaker answers.
     """
 
     def __init__(self, channel: grpc.Channel, deadline_s: float = 5.0) -> None:
+        self.breaker = Breaker(SERVICE)
         self._channel = channel
         self._stub = database_pb2_grpc.DatabaseServiceStub(channel)
         self._deadline_s = deadline_s
@@ -233,8 +242,37 @@ class DatabaseClient(SteeringCalls, WaitingCalls):
         return reconciliation.from_pb(answer)
 
     def _call(self, method: Callable[..., Any], request: Any, extra_s: float = 0.0) -> Any:
-        with _named_errors():
-            return method(request, timeout=self._deadline_s + extra_s)
+        give_up_at = time.monotonic() + self._deadline_s + extra_s
+
+        def once() -> Any:
+            with _named_errors():
+                return method(request, timeout=max(0.001, give_up_at - time.monotonic()))
+
+        if not _repeatable(request):
+            return self.breaker.call(once)
+        for attempt in stamina.retry_context(
+            on=_may_pass,
+            attempts=TRIES,
+            timeout=self._deadline_s,
+            wait_initial=0.05,
+            wait_max=0.5,
+            wait_jitter=0.1,
+        ):
+            with attempt:
+                return self.breaker.call(once)
+        raise AssertionError("a retry either returns or raises")
+
+
+def _repeatable(request: Any) -> bool:
+    """Whether a request reads, or has a key by which the service knows it again."""
+    if request.DESCRIPTOR.name.startswith(("Get", "List", "Explain")):
+        return True
+    return "idempotency" in request.DESCRIPTOR.fields_by_name and bool(request.idempotency.key)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the service was away, and not known to be for longer."""
+    return isinstance(error, Unavailable) and "breaker" not in error.data
 
 
 @contextmanager

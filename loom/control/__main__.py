@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 
 from flask import Flask
 
 from loom.broker.depths import Depths
+from loom.clients.breaker import Breaker
 from loom.clients.database import SERVICE, DatabaseClient
 from loom.control.app import create_app
 from loom.control.readiness import serving
-from loom.control.reconciliation import no_broker
+from loom.control.reconciliation import Read, no_broker
 from loom.control.server import Server
 from loom.errors import LoomError
 from loom.rpc.channel import connect
@@ -50,9 +52,20 @@ def main() -> int:
             target=process.wait_for, args=(SERVICE, probe, threading.Event()), daemon=True
         ).start()
         name = f"control-{service.instance}"
-        read = Depths(broker, name, counts.management_url).read if broker else no_broker
+        client = DatabaseClient(channel, ledger.deadline_s)
+        breakers = {"database": client.breaker}
+        read: Read = no_broker
+        if broker:
+            depths = Depths(broker, name, counts.management_url)
+            guard = breakers["broker"] = Breaker("the broker")
+            read = lambda queues: guard.call(partial(depths.read, queues))  # noqa: E731
         return create_app(
-            DatabaseClient(channel, ledger.deadline_s), control, {"database": probe}, read
+            client,
+            control,
+            # By way of the breaker: who is told that it is ready gets through.
+            {"database": partial(client.breaker.call, probe)},
+            read,
+            {part: partial(getattr, breaker, "state") for part, breaker in breakers.items()},
         )
 
     Server(control, make_app).run()

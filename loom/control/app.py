@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flask import Flask, Response, jsonify
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
@@ -29,9 +29,10 @@ def create_app(
     settings: ControlSettings,
     parts: Mapping[str, readiness.Probe] | None = None,
     read_depths: reconciliation.Read = reconciliation.no_broker,
+    breakers: Mapping[str, Callable[[], str]] | None = None,
 ) -> Flask:
     """The HTTP API over a ledger. parts: what /readyz asks, by name. read_depths: the
-    depths of the broker's queues.
+    depths of the broker's queues. breakers: the circuit breakers' states that /readyz tells.
 
     Make it after a fork: the ledger's channel and the tracer must not cross one.
     """
@@ -47,7 +48,7 @@ def create_app(
     correlation.install(app)
     access.install(app, settings.token_sha256.get_secret_value())
     problem.install(app)
-    app.register_blueprint(readiness.routes(parts or {}))
+    app.register_blueprint(readiness.routes(parts or {}, breakers or {}))
     for blueprint in (
         projects.routes(ledger),
         beads.routes(ledger),

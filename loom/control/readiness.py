@@ -35,8 +35,12 @@ def serving(channel: grpc.Channel) -> Probe:
     return probe
 
 
-def routes(parts: Mapping[str, Probe]) -> Blueprint:
-    """/healthz: the process answers. /readyz: so do the parts, or which one is away and why."""
+def routes(parts: Mapping[str, Probe], breakers: Mapping[str, Callable[[], str]]) -> Blueprint:
+    """/healthz: the process answers. /readyz: so do the parts, or which one is away and why.
+
+    breakers: the state of each circuit breaker. An open one is told of, and says nothing more
+    about readiness: the probe does.
+    """
     probes = Blueprint("readiness", __name__)
 
     @probes.get("/healthz")
@@ -51,6 +55,7 @@ def routes(parts: Mapping[str, Probe]) -> Blueprint:
             {
                 "status": "ready" if ready else "waiting",
                 "parts": {name: why or "ready" for name, why in found.items()},
+                "breakers": {name: state() for name, state in breakers.items()},
             }
         )
         response.status_code = 200 if ready else 503

@@ -318,6 +318,10 @@ def test_it_waits_for_its_ledger_and_outlives_it(settings: LedgerSettings, folde
                 eventually("it is ready", lambda: control.status("/readyz") == 200)
                 assert control.client.list_projects().items is not None
             eventually("it says so", lambda: control.status("/readyz") == 503)
+        refusals = [control.http.get("/api/v1/projects") for _ in range(8)]
+        assert {answer.status_code for answer in refusals} == {503}
+        assert "left alone for a moment" in refusals[-1].json()["detail"]
+        assert control.http.get("/readyz").json()["breakers"] == {"database": "open"}
     finally:
         exit_code = control.stop()
     assert exit_code == 0

@@ -238,7 +238,8 @@ def test_the_probes_are_open_and_readiness_names_the_part_that_is_away() -> None
 
     def app_with(probe: Probe) -> object:
         settings = ControlSettings(token_sha256="0" * 64)
-        return create_app(FakeLedger(), settings, {"database": probe}).test_client()
+        parts, breakers = {"database": probe}, {"database": lambda: "closed"}
+        return create_app(FakeLedger(), settings, parts, breakers=breakers).test_client()
 
     waiting, ready = app_with(away), app_with(lambda: None)
 
@@ -246,6 +247,7 @@ def test_the_probes_are_open_and_readiness_names_the_part_that_is_away() -> None
     answer = waiting.get("/readyz")  # type: ignore[attr-defined]
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert answer.get_json()["parts"] == {"database": "nothing listens there"}
+    assert answer.get_json()["breakers"] == {"database": "closed"}
     answer = ready.get("/readyz")  # type: ignore[attr-defined]
     assert (answer.status_code, answer.get_json()["status"]) == (200, "ready")
 
