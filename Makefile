@@ -48,6 +48,7 @@ test: lint
 # The same seed gives the same drill; the figures that docs/reliability.md quotes are written here.
 DRILL_SEED ?= 20261122
 drill: install-test
+	$(BIN)/pytest tests/drill
 	$(BIN)/loom drill --seed $(DRILL_SEED) --json >docs/drill.json.new; code=$$?; \
 		mv docs/drill.json.new docs/drill.json; exit $$code
 	$(BIN)/loom drill --controls --seed $(DRILL_SEED) --json >docs/drill-controls.json.new; \

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loom.testing.simulation import Faults, Guards, Simulation
 
-RUNS = int(os.environ.get("LOOM_SIMULATION_RUNS", "200"))
+RUNS = int(os.environ.get("LOOM_SIMULATION_RUNS", "60"))
 CONTROL_RUNS = 300
 """Seeds within which the lack of a guard has to be noticed."""
 
