@@ -30,6 +30,7 @@ from loom.database import (
 )
 from loom.database.changes import Report
 from loom.database.decisions import Judged
+from loom.database.highwater import HighWater
 from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
 from loom.database.waiting import Waiting
@@ -60,6 +61,7 @@ class Ledger:
 
     def __init__(self, settings: LedgerSettings) -> None:
         self._settings = settings
+        self._high_water = HighWater(settings.outbox_high_water)
         self._engine = pool.make_engine(pool.pooled_url(settings), settings.pool_size)
         writers = pool.make_engine(pool.pooled_url(settings), settings.max_transactions)
         self._readers = pool.make_reader_engine(settings, settings.max_transactions + 2)
@@ -135,6 +137,7 @@ class Ledger:
 
         def work(connection: Connection) -> tuple[pb.CreateBeadsResponse, bool]:
             def make() -> pb.CreateBeadsResponse:
+                self._high_water.admit(connection, len(asked))
                 made = beads.file(
                     connection,
                     request.project_id,

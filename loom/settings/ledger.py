@@ -36,6 +36,8 @@ class LedgerSettings(Settings):
     lease_s: float = 30.0
     """Seconds an attempt's lease lasts from its claim or its last renewal."""
     outbox_lease_s: float = 15.0
+    outbox_high_water: int = 500_000
+    """Messages that may wait for the broker before no more beads are accepted."""
 
 
 class LedgerClientSettings(Settings):
