@@ -30,7 +30,7 @@ def test_it_opens_after_so_many_failures_in_a_row_and_answers_at_once() -> None:
     assert breaker.state == "closed"
     trip(breaker, 1)
     assert breaker.state == "open"
-    with pytest.raises(Unavailable, match="left alone.* the last: gone") as refused:
+    with pytest.raises(Unavailable, match=r"left alone.* the last: gone") as refused:
         breaker.call(lambda: pytest.fail("nothing may be called"))
     assert refused.value.data == {"service": "the ledger", "breaker": "open"}
 
