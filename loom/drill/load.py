@@ -74,6 +74,7 @@ class Load:
         self._pause_s, self._outstanding = 1 / per_second, outstanding
         self._clients = [ControlClient(url, site.token, timeout_s=ANSWER_S) for url in site.urls]
         self._turn = 0
+        self._desks = itertools.cycle(self._clients)
         self._probes = itertools.count(1)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -125,7 +126,7 @@ class Load:
         while True:
             self._book.asks(order.nonce, order.sort, self.during, bead.id)
             try:
-                filed = self._client().create_bead(self._site.project, bead, key)
+                filed = self._desk().create_bead(self._site.project, bead, key)
             except (DeadlineExceeded, Unavailable) as error:
                 self._book.answered(order.nonce, Answer.INDETERMINATE, why=error.detail)
             except LoomError as error:
@@ -181,6 +182,10 @@ class Load:
             context["patch"] = commits.patch(order.nonce)
         id_ = f"bd-{order.nonce}" if order.named else ""
         return NewBead(order.nonce, id=id_, context=context, priority=priority)
+
+    def _desk(self) -> ControlClient:
+        """Where the next bead is filed: each control plane in turn, whoever was asked meanwhile."""
+        return next(self._desks)
 
     def _client(self) -> ControlClient:
         self._turn += 1
