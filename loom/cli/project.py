@@ -40,6 +40,12 @@ def project() -> None:
 )
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds for it.")
 @click.option(
+    "--soft-timeout",
+    type=click.IntRange(0),
+    default=0,
+    help="Seconds after which it is asked to end; 0: it is not asked.",
+)
+@click.option(
     "--queue-window",
     default=DEFAULT_QUEUE_WINDOW,
     show_default=True,
@@ -67,8 +73,8 @@ def project() -> None:
 @output.as_json_option
 def add(
     *, project_id: str, repository: str, name: str, branch: str, test: tuple[str, ...],
-    timeout: int, queue_window: int, weight: int, max_in_progress: int, max_attempts: int,
-    as_json: bool,
+    timeout: int, soft_timeout: int, queue_window: int, weight: int, max_in_progress: int,
+    max_attempts: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Add a project: its ID (a-z, 0-9 and '-') and its git REPOSITORY (a path, ssh or https).
 
@@ -82,6 +88,7 @@ def add(
         default_branch=branch,
         test_command=test,
         timeout_s=timeout,
+        soft_timeout_s=soft_timeout,
         queue_window=queue_window,
         weight=weight,
         max_in_progress=max_in_progress,

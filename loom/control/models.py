@@ -98,6 +98,7 @@ def _program(words: list[str]) -> list[str]:
 
 Argv = Annotated[list[Word], Field(min_length=1, max_length=MAX_WORDS), AfterValidator(_program)]
 Timeout = Annotated[int, Field(ge=1, le=MAX_TIMEOUT_S)]
+SoftTimeout = Annotated[int, Field(ge=0, le=MAX_TIMEOUT_S)]
 
 
 def _project_state(text: str) -> str:
@@ -151,6 +152,7 @@ class ProjectIn(BaseModel):
     default_branch: Annotated[str, _rule(branch_fault)] = "main"
     test_command: Argv | None = None
     timeout_s: Timeout = DEFAULT_TIMEOUT_S
+    soft_timeout_s: SoftTimeout = 0
     queue_window: Window = DEFAULT_QUEUE_WINDOW
     state: Annotated[str, _rule(_project_state)] = ProjectState.ACTIVE
     weight: Weight = DEFAULT_WEIGHT
@@ -166,6 +168,7 @@ class ProjectIn(BaseModel):
             default_branch=self.default_branch,
             test_command=tuple(self.test_command or ()),
             timeout_s=self.timeout_s,
+            soft_timeout_s=self.soft_timeout_s,
             queue_window=self.queue_window,
             state=ProjectState(self.state),
             weight=self.weight,
@@ -200,6 +203,7 @@ class ContextIn(BaseModel):
     patch: Annotated[str, _rule(_patch_size)] = ""
     test_command: Argv = Field(default_factory=list)
     timeout_s: Timeout = DEFAULT_TIMEOUT_S
+    soft_timeout_s: Timeout | None = None
 
 
 class BeadIn(BaseModel):

@@ -199,6 +199,11 @@ def check_project(project: Project) -> Project:
     timeout_s = project.timeout_s or DEFAULT_TIMEOUT_S
     if not 1 <= timeout_s <= MAX_TIMEOUT_S:
         raise Invalid(f"timeout_s has to be 1 to {MAX_TIMEOUT_S}", field="timeout_s")
+    if project.soft_timeout_s and not 0 < project.soft_timeout_s < timeout_s:
+        raise Invalid(
+            f"soft_timeout_s has to be below timeout_s, which is {timeout_s}; 0: it is not asked",
+            field="soft_timeout_s",
+        )
     window = project.queue_window or DEFAULT_QUEUE_WINDOW
     if not 1 <= window <= MAX_QUEUE_WINDOW:
         raise Invalid(f"queue_window has to be 1 to {MAX_QUEUE_WINDOW}", field="queue_window")

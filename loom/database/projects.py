@@ -34,6 +34,7 @@ def create(
                 weight=project.weight,
                 max_in_progress=project.max_in_progress,
                 max_attempts=project.max_attempts,
+                soft_timeout_s=project.soft_timeout_s,
                 started=0.0,
                 finished=0.0,
             )

@@ -57,6 +57,7 @@ def project(row: RowMapping | Mapping[str, Any]) -> Project:
         weight=row["weight"],
         max_in_progress=row["max_in_progress"],
         max_attempts=row["max_attempts"],
+        soft_timeout_s=row["soft_timeout_s"],
     )
 
 

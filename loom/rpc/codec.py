@@ -154,6 +154,7 @@ def project_to_pb(project: Project) -> pb.Project:
         weight=project.weight,
         max_in_progress=project.max_in_progress,
         max_attempts=project.max_attempts,
+        soft_timeout_s=project.soft_timeout_s,
     )
 
 
@@ -172,6 +173,7 @@ def project_from_pb(project: pb.Project) -> Project:
         weight=project.weight,
         max_in_progress=project.max_in_progress,
         max_attempts=project.max_attempts,
+        soft_timeout_s=project.soft_timeout_s,
     )
 
 

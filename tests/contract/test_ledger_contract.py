@@ -160,8 +160,16 @@ def test_a_project_has_its_defaults_filled_in(world: World) -> None:
     project = world.project()
     assert (project.name, project.default_branch) == ("alpha", "main")
     assert project.timeout_s == 900
+    assert project.soft_timeout_s == 0
     assert project.queue_window == 32
     assert world.control.get_project("alpha") == project
+
+
+def test_a_project_keeps_its_time_limits(world: World) -> None:
+    limits = {"timeout_s": 60, "soft_timeout_s": 45}
+    world.control.create_project(Project("alpha", "/r", **limits), "corr")
+    kept = world.control.get_project("alpha")
+    assert (kept.timeout_s, kept.soft_timeout_s) == (60, 45)
 
 
 def test_a_second_project_of_one_id_is_a_conflict_that_names_it(world: World) -> None:
@@ -177,6 +185,7 @@ def test_a_second_project_of_one_id_is_a_conflict_that_names_it(world: World) ->
         {"id": "Not A Slug"},
         {"repository": "  "},
         {"timeout_s": 100_000},
+        {"timeout_s": 60, "soft_timeout_s": 60},
         {"queue_window": 20_000},
         {"test_command": ("pytest", "\0")},
     ],

@@ -663,6 +663,7 @@ class Project(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     MAX_IN_PROGRESS_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SOFT_TIMEOUT_S_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     repository: _builtins.str
     name: _builtins.str
@@ -677,6 +678,8 @@ class Project(_message.Message):
     """0: any number."""
     max_attempts: _builtins.int
     """0: as many as each class of failure allows."""
+    soft_timeout_s: _builtins.int
+    """Seconds after which a command is asked to end, before timeout_s; 0: never."""
     @_builtins.property
     def test_command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -696,10 +699,11 @@ class Project(_message.Message):
         weight: _builtins.int = ...,
         max_in_progress: _builtins.int = ...,
         max_attempts: _builtins.int = ...,
+        soft_timeout_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "soft_timeout_s", b"soft_timeout_s", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
