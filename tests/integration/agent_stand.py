@@ -305,6 +305,25 @@ class Stand:
         self.publisher.close()
 
 
+class Gate:
+    """A test command that says when it has begun, and ends when it is let."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._told, self._go = folder / f"{name}.told", folder / f"{name}.go"
+        os.mkfifo(self._told)
+        os.mkfifo(self._go)
+        script = f"echo begun >{self._told}; read word <{self._go}"
+        self.context: dict[str, Any] = {"test_command": ["sh", "-c", script]}
+
+    def wait_for_start(self) -> None:
+        """Return once the command runs."""
+        assert self._told.read_text() == "begun\n"
+
+    def open(self) -> None:
+        """Let the command end."""
+        self._go.write_text("go\n")
+
+
 def stand_up(
     infrastructure: Infrastructure,
     vhost: str,

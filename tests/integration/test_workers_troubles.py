@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_stand import MEND, PATIENCE_S, ROOT, AgentProcess, Stand, git, stand_up
+from agent_stand import MEND, PATIENCE_S, ROOT, AgentProcess, Gate, Stand, git, stand_up
 
 from loom.database.migrate import upgrade
 from loom.domain.lifecycle import Resolution, State
@@ -194,25 +194,6 @@ def test_a_lease_is_renewed_for_as_long_as_a_command_runs(stand: Stand) -> None:
         bead = stand.file(context={"test_command": ["sleep", str(LEASE_S * 1.5)]})
         assert stand.result(bead.id).type == "task.completed"
         assert not agent.logged("lease_lost")
-
-
-class Gate:
-    """A test command that says when it has begun, and ends when it is let."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._told, self._go = folder / f"{name}.told", folder / f"{name}.go"
-        os.mkfifo(self._told)
-        os.mkfifo(self._go)
-        script = f"echo begun >{self._told}; read word <{self._go}"
-        self.context: dict[str, Any] = {"test_command": ["sh", "-c", script]}
-
-    def wait_for_start(self) -> None:
-        """Return once the command runs."""
-        assert self._told.read_text() == "begun\n"
-
-    def open(self) -> None:
-        """Let the command end."""
-        self._go.write_text("go\n")
 
 
 @pytest.fixture
