@@ -20,8 +20,8 @@ from loom.broker.declare import declare
 from loom.broker.publisher import Publisher
 from loom.clients.database import DatabaseClient
 from loom.dispatcher.message import envelope_of
+from loom.domain.audit import Intervention
 from loom.domain.bead import Bead, NewBead
-from loom.domain.lifecycle import State
 from loom.domain.outbox import OutboxKind
 from loom.domain.project import Project
 from loom.messaging import result
@@ -34,8 +34,6 @@ from loom.messaging.topology import (
     of_project,
     permission_of_agent,
 )
-from loom.rpc import codec
-from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import BrokerSettings
 from loom.testing.database import RunningDatabase, token
 from loom.testing.infrastructure import Infrastructure
@@ -248,11 +246,7 @@ class Stand:
 
     def cancel(self, bead_id: str) -> None:
         """Cancel a bead, as an operator does."""
-        bead = codec.bead_to_pb(self.control.get_bead(bead_id))
-        bead.state, bead.resolution = State.CLOSED.value, ""
-        self.database.stub("operator").SaveBead(
-            pb.SaveBeadRequest(bead=bead, expected_version=bead.version), timeout=PATIENCE_S
-        )
+        self.control.cancel_bead(bead_id, Intervention("operator", "not wanted any more"))
 
     def publish(self, *envelopes: Envelope) -> None:
         """Publish, and see that the broker has them."""

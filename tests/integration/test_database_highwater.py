@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -14,15 +15,17 @@ from loom.errors import Exhausted
 from loom.testing.database import RunningDatabase, running_database
 from loom.testing.infrastructure import Infrastructure
 
-NAME = "database_highwater"
 PATIENCE_S = 30.0
 
 
-@pytest.fixture(scope="module")
-def database(infrastructure: Infrastructure) -> Iterator[RunningDatabase]:
-    """A service whose outbox is full at ten rows."""
-    settings = infrastructure.make_database(NAME)
-    migrate.upgrade(infrastructure.migration_named(NAME))
+@pytest.fixture
+def database(
+    infrastructure: Infrastructure, request: pytest.FixtureRequest
+) -> Iterator[RunningDatabase]:
+    """A service whose outbox is full at ten rows, on a database of the test's own."""
+    name = f"highwater_{zlib.crc32(request.node.name.encode())}"
+    settings = infrastructure.make_database(name)
+    migrate.upgrade(infrastructure.migration_named(name))
     with running_database(settings.model_copy(update={"outbox_high_water": 10})) as running:
         yield running
 

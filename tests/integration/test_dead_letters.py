@@ -56,8 +56,12 @@ def control(ledger):
 
 
 @pytest.fixture
-def broker(infrastructure):
-    """Loom's own vhost, with the project's queues as empty as they were made."""
+def broker(infrastructure, control):
+    """Loom's own vhost, with the project's queues as empty as they were made, and nothing owed to
+    them by beads that another test left."""
+    for bead in control.list_beads(PROJECT, page_size=500).items:
+        if bead.state != "closed":
+            control.cancel_bead(bead.id, BY)
     declare(infrastructure.broker, "test", [CORE, of_project(PROJECT)])
     for queue in (task_key(PROJECT), dead_key(PROJECT)):
         take(infrastructure.broker, "test", queue, lambda _: True)
@@ -111,12 +115,14 @@ def standing(broker, queue):
     return seen
 
 
-def next_in(broker, queue):
-    """The next message of a queue, acknowledged."""
+def next_in(broker, queue, wanted=lambda _delivery: True):
+    """The next message of a queue that is wanted; it and those before it are acknowledged."""
     stopping = threading.Event()
     batches = Consumer(broker, "test", queue, 1).batches(1, 0.05, stopping)
-    taken = next(batches)
-    taken.ack(taken.deliveries)
+    for taken in batches:
+        taken.ack(taken.deliveries)
+        if wanted(taken.deliveries[0]):
+            break
     stopping.set()
     list(batches)
     return taken.deliveries[0]
@@ -210,13 +216,13 @@ def test_a_message_that_the_broker_gave_up_comes_back_whole(control, broker, pub
         "application/octet-stream",
     )  # fmt: skip
     publish(publisher, foreign)
-    reject_one(broker, task_key(PROJECT))
+    reject(broker, task_key(PROJECT), foreign.message_id)
     ingester.wait_for("dead_letter", message_id=foreign.message_id)
     letter = letter_of(control, foreign.message_id)
     assert (letter.reason, letter.state, letter.size) == ("rejected", LetterState.OPEN, len(body))
     assert "rejected" in control.get_dead_letter(letter.id).deaths
     control.replay_dead_letter(letter.id, BY)
-    back = next_in(broker, task_key(PROJECT))
+    back = next_in(broker, task_key(PROJECT), lambda taken: taken.headers.get("task") == "other")
     assert back.body == body
     assert back.headers == {"task": "other", "n": 7}
     assert (back.content_type, back.correlation_id) == ("application/octet-stream", "corr-f")
@@ -263,8 +269,9 @@ def test_a_refused_result_blocks_its_bead_at_once(ledger, control, broker, publi
     assert "unproven" in now.reason
 
 
-def reject_one(broker, queue):
-    """Take a message as a consumer does, and give it up."""
+def reject(broker, queue, message_id):
+    """Take messages as a consumer does, and give up the one with that id; beads that other tests
+    left open may be dispatched meanwhile, and their messages are acknowledged."""
     with pika.BlockingConnection(
         pika.ConnectionParameters(
             broker.host, broker.port, broker.vhost,
@@ -272,7 +279,10 @@ def reject_one(broker, queue):
         )
     ) as connection:  # fmt: skip
         channel = connection.channel()
-        for method, _, _ in channel.consume(queue):
+        for method, properties, _ in channel.consume(queue):
+            if properties.message_id != message_id:
+                channel.basic_ack(method.delivery_tag)
+                continue
             channel.basic_reject(method.delivery_tag, requeue=False)
             channel.cancel()
             return
