@@ -260,6 +260,7 @@ def test_the_message_of_a_long_bead_is_let_go_and_the_next_waits_for_its_end(
         assert stand.result(bead.id).type == "task.completed"
         last = stand.file(context={"test_command": ["true"]})
         agent.wait_for("attempt_reported", bead_id=last.id)
+        assert stand.result(last.id).type == "task.completed"
     assert outcomes(stand, bead.id) == ["succeeded"]
 
 
