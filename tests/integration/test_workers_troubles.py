@@ -275,7 +275,8 @@ def test_a_long_bead_whose_agent_dies_is_run_again_by_its_lease(
     with stand.engine(), stand.agent():
         assert stand.result(bead.id).type == "task.completed"
         marathon.wait_for_end()
-    assert outcomes(stand, bead.id) == ["lost", "succeeded"]
+    # Killed before the broker had the acknowledgement, its message comes again and takes it over.
+    assert outcomes(stand, bead.id) in (["lost", "succeeded"], ["superseded", "succeeded"])
 
 
 def test_a_bead_that_is_cancelled_is_ended_with_all_its_processes(

@@ -54,17 +54,25 @@ def test_a_link_out_of_the_workspace_is_removed_and_not_followed(tmp_path: Path)
     assert outside.stat().st_mode & 0o777 == 0o500
 
 
+def _begun(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """The process, once the kernel shows the environment that it was started with."""
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():
+        pass
+    return process
+
+
 def test_a_process_that_left_its_group_ends_with_the_workspace(tmp_path: Path) -> None:
     with workspace(tmp_path, "bd-1", 1) as place:
         given = environment(place, os.environ["PATH"], "bd-1", "demo")
-        stray = subprocess.Popen(["sleep", "600"], env=given, start_new_session=True)
+        stray = _begun(subprocess.Popen(["sleep", "600"], env=given, start_new_session=True))
     assert stray.wait(30) == -9
 
 
 def test_a_sweep_ends_and_removes_what_a_killed_agent_left(tmp_path: Path) -> None:
     home = tmp_path / "bd-1" / "1" / "home"
     home.mkdir(parents=True)
-    stray = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "HOME": str(home)})
+    given = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    stray = _begun(subprocess.Popen(["sleep", "600"], env=given))
     sweep(tmp_path)
     assert stray.wait(30) == -9
     assert not list(tmp_path.iterdir())
