@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,8 @@ from loom.drill import whole
 from loom.drill.classes import MESSAGES, PLACES, SMALL
 from loom.drill.controls import CONTROLS, Tried
 from loom.drill.faults import FAULTS
+from loom.drill.folder import HOME, RECORD
+from loom.drill.folder import folder as own_folder
 from loom.drill.report import Report
 from loom.drill.small import Small, free_base
 from loom.drill.whole import Whole
@@ -69,7 +68,7 @@ def drill(  # noqa: PLR0917 - one parameter an option
         return
     if unknown := set(names) - set(known):
         raise click.BadParameter(f"{sorted(unknown)}; `loom drill --list` names those there are")
-    with _folder(keep) as folder:
+    with own_folder(keep=keep) as folder:
         try:
             if controls:
                 tried = _controls(folder, base, seed, names)
@@ -93,8 +92,8 @@ def _drill(  # noqa: PLR0917 - as the command has them
     *, small: bool,
 ) -> Report:  # fmt: skip
     site: Small | Whole
-    site = Small(folder / "home", base or free_base()) if small else Whole(folder / "home", base)
-    record = folder / "accountant.jsonl"
+    site = Small(folder / HOME, base or free_base()) if small else Whole(folder / HOME, base)
+    record = folder / RECORD
     try:
         _tell("starting the site")
         site.start()
@@ -116,32 +115,13 @@ def _drill(  # noqa: PLR0917 - as the command has them
 
 
 def _controls(folder: Path, base: int, seed: int, names: tuple[str, ...]) -> list[Tried]:
-    site = Small(folder / "home", base or free_base())
+    site = Small(folder / HOME, base or free_base())
     try:
         _tell("starting the site")
         site.start()
-        return drilling.run_controls(site, seed, folder / "accountant.jsonl", _tell, names)
+        return drilling.run_controls(site, seed, folder / RECORD, _tell, names)
     finally:
         site.stop()
-
-
-@contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
-    """A folder of the drill's own, gone afterwards; what is to be kept of it is copied out."""
-    folder = Path(tempfile.mkdtemp(prefix="loom-drill-"))
-    # Services of other users pass through it.
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            for name in ("accountant.jsonl", "home/effects/effects"):
-                if (folder / name).exists():
-                    shutil.copy(folder / name, keep)
-            if (folder / "home" / "logs").exists():
-                shutil.copytree(folder / "home" / "logs", keep / "logs", dirs_exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tell(line: str) -> None:
