@@ -236,6 +236,7 @@ def test_messages_that_an_agent_holds_are_counted_by_the_management_api(
         found = ledger.client("operator").reconcile(depths.read([QUEUE]), grace_s=0)
         assert found.unaccounted == 0
         stopping.set()
+    until(lambda: [d.ready for d in Depths(broker, "test").read([QUEUE])] == [2])
 
 
 def test_depths_need_no_permission_and_name_a_queue_that_is_not_there(
@@ -244,8 +245,9 @@ def test_depths_need_no_permission_and_name_a_queue_that_is_not_there(
     gone = task_key("never-made")
     for management_url in ("", infrastructure.management_url, "http://127.0.0.1:1"):
         depths = Depths(infrastructure.broker_as("control"), "test", management_url)
+        until(lambda: depths.read([QUEUE])[0].ready == 0)  # noqa: B023 - the API counts late
         there, missing = depths.read([QUEUE, gone])
-        assert (there.queue, there.ready, there.missing) == (QUEUE, 0, False)
+        assert (there.queue, there.missing) == (QUEUE, False)
         assert (missing.queue, missing.ready, missing.unacked, missing.missing) == (
             gone, 0, 0, True,
         )  # fmt: skip
