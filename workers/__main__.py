@@ -28,7 +28,7 @@ from loom.settings import (
     load,
 )
 from loom.telemetry import failpoints, logs
-from loom.telemetry.process import Stopped, explain, stop_event, wait_for
+from loom.telemetry.process import Stopped, explain, stop_signals, wait_for
 from workers import gate, task, workspace
 from workers.app import app
 from workers.child import Child
@@ -59,7 +59,8 @@ def main() -> int:
         )
     queue = task_key(agent.project)
     try:
-        wait_for(f"the queue {queue}", partial(_find, queue), stop_event())
+        with stop_signals() as stopping:
+            wait_for(f"the queue {queue}", partial(_find, queue), stopping)
     except Stopped:
         return 0
     workspace.sweep(agent.workspace)

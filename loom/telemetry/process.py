@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from loom.errors import DeadlineExceeded, LoomError, Unavailable
@@ -16,6 +19,7 @@ T = TypeVar("T")
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 log = logs.get(__name__)
 
@@ -28,22 +32,65 @@ def start(service: str, settings: ServiceSettings) -> threading.Event:
     logs.configure(service, settings.instance, settings.log_level)
     failpoints.arm(load(DrillSettings))
     traces.configure(service, settings.instance, settings.otlp_endpoint)
-    return stop_event()
+    return _listen().stopping
 
 
-def stop_event() -> threading.Event:
-    """An event that SIGTERM or SIGINT sets; `start` calls it, and so does a process that forks,
-    whose traces are configured after the fork. Call it from the main thread.
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets, within the block; for a process that forks after it.
+
+    Call it from the main thread. After the block both end the process, as at its start.
     """
+    listening = _listen()
+    try:
+        yield listening.stopping
+    finally:
+        listening.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """A thread that hears of signals by a pipe.
+
+    A Python handler runs on the main thread, when that next comes to it: one that is about to
+    wait may miss it for ever, and one that is inside of an event's lock could never set the event.
+    What the interpreter writes to the pipe the moment a signal comes is subject to neither.
+    """
+
+    stopping: threading.Event
+    written: socket.socket
+
+    def end(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_DFL)
+        self.written.shutdown(socket.SHUT_WR)
+
+
+def _listen() -> _Listening:
     stopping = threading.Event()
+    read, written = socket.socketpair()
+    written.setblocking(False)
+    signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+    for number in _STOPS:
+        signal.signal(number, _leave_it_to_the_thread)
+    threading.Thread(
+        target=_tell, args=(read, written, stopping), name="stop-signals", daemon=True
+    ).start()
+    return _Listening(stopping, written)
 
-    def stop(number: int, _frame: object) -> None:
-        log.info("stop_asked", signal=signal.Signals(number).name)
-        stopping.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    return stopping
+def _leave_it_to_the_thread(_number: int, _frame: object) -> None:
+    """The interpreter writes to the pipe only of signals that have a handler."""
+
+
+def _tell(read: socket.socket, written: socket.socket, stopping: threading.Event) -> None:
+    with read, written:  # held here, as the interpreter knows only the number of its descriptor
+        while numbers := read.recv(64):
+            for number in numbers:
+                if number in _STOPS:
+                    log.info("stop_asked", signal=signal.Signals(number).name)
+                    stopping.set()
 
 
 class Stopped(Exception):

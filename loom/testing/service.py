@@ -35,7 +35,8 @@ class Service:
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:
         self._module = module
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOOM_", "OTEL_"))}
-        self._environment = kept | dict(environment)
+        # By SIGABRT it says where each of its threads is.
+        self._environment = kept | {"PYTHONFAULTHANDLER": "1"} | dict(environment)
         self.lines: list[dict[str, Any]] = []
         self._more = threading.Condition()
         self._ended = False
@@ -73,9 +74,15 @@ class Service:
         return line
 
     def stop(self, by: int = signal.SIGTERM) -> int:
-        """Tell it to stop; its exit code."""
+        """Tell it to stop; its exit code. One that does not has to show what its threads do."""
         self._process.send_signal(by)
-        return self._process.wait(PATIENCE_S)
+        try:
+            return self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)
+            raise AssertionError(
+                f"{self._module} did not stop in {PATIENCE_S:g} s: {self.read_to_end()}"
+            ) from None
 
     def read_to_end(self) -> str:
         """All that it said, once it has ended by itself."""
