@@ -3,7 +3,7 @@ VENV ?= .venv
 export LOOM_VENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test drill unit lint format install install-test lock proto
+.PHONY: help up down status test drill unit lint format install install-test install-drill lock proto
 
 help:
 	@echo 'make up       install what is missing, start Loom, run the demo; LOOM_PORT_BASE=9080 moves it'
@@ -21,6 +21,9 @@ install:
 
 install-test:
 	@deploy/install.sh test
+
+install-drill:
+	@deploy/install.sh drill
 
 up: install
 	@$(BIN)/loom up
@@ -48,7 +51,7 @@ test: lint
 
 # The same seed gives the same drill; the figures that docs/reliability.md quotes are written here.
 DRILL_SEED ?= 20261122
-drill: install-test
+drill: install-drill
 	$(BIN)/pytest tests/drill
 	$(BIN)/loom drill --seed $(DRILL_SEED) --json >docs/drill.json.new; code=$$?; \
 		mv docs/drill.json.new docs/drill.json; exit $$code

@@ -2,7 +2,8 @@
 # Installs what Loom needs and is missing: Debian's packages (binaries alone, no service is
 # started) and a virtual environment in .venv. Doing it again changes nothing and takes a second.
 #
-#   deploy/install.sh [run|test]      run: to run Loom (default); test: to run its tests too
+#   deploy/install.sh [run|test|drill]   run: to run Loom (default); test: to run its tests too;
+#                                        drill: and every fault class of the drill
 set -eu
 
 what=${1:-run}
@@ -13,8 +14,8 @@ venv=${LOOM_VENV:-$root/.venv}
 say() { printf '%s\n' "$*" >&2; }
 
 case $what in
-    run | test) ;;
-    *) say "usage: deploy/install.sh [run|test]"; exit 2 ;;
+    run | test | drill) ;;
+    *) say "usage: deploy/install.sh [run|test|drill]"; exit 2 ;;
 esac
 
 # A binary of each package that is needed, and the package that has it.
@@ -26,12 +27,13 @@ wanted() {
         '/usr/bin/git git' \
         '/usr/bin/setpriv util-linux' \
         '/usr/bin/bwrap bubblewrap'
+    [ "$what" != drill ] || printf '%s\n' '/usr/lib/*/faketime/libfaketimeMT.so.1 libfaketime'
 }
 
 missing=''
 while read -r binary package; do
     found=''
-    for candidate in $binary; do [ -x "$candidate" ] && found=yes; done
+    for candidate in $binary; do [ -e "$candidate" ] && found=yes; done
     [ -n "$found" ] || missing="$missing $package"
 done <<LIST
 $(wanted)
