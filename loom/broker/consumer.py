@@ -193,6 +193,7 @@ class _Subscription:
             correlation_id=_text(properties.correlation_id),
             content_type=_text(properties.content_type),
             redelivered=bool(deliver.redelivered),
+            user_id=_text(properties.user_id),
         )
         self._unacked[delivery.tag] = None
         with self._changed:

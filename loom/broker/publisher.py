@@ -71,6 +71,7 @@ class _Session:
 
     def __init__(self, settings: BrokerSettings, service: str) -> None:
         self.link = Link(settings, service, self._opened, self._ended)
+        self._user = settings.username
         self.spent = ""
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -109,7 +110,7 @@ class _Session:
                         envelope.exchange,
                         envelope.routing_key,
                         envelope.body,
-                        _properties(envelope),
+                        _properties(envelope, self._user),
                         mandatory=envelope.mandatory and not unguarded("mandatory"),
                     )
                 except Exception as error:  # noqa: BLE001 - pika encodes all before it sends any
@@ -172,7 +173,7 @@ class _Session:
         return f"the connection was lost before the confirm: {self.link.why or 'no reason known'}"
 
 
-def _properties(envelope: Envelope) -> pika.BasicProperties:
+def _properties(envelope: Envelope, user: str) -> pika.BasicProperties:
     return pika.BasicProperties(
         content_type=envelope.content_type,
         content_encoding="utf-8" if envelope.content_type == JSON else None,
@@ -180,4 +181,5 @@ def _properties(envelope: Envelope) -> pika.BasicProperties:
         delivery_mode=PERSISTENT,
         correlation_id=envelope.correlation_id,
         message_id=envelope.message_id,
+        user_id=envelope.user_id or user,
     )

@@ -88,4 +88,5 @@ def _delivery(
         correlation_id=properties.correlation_id or "",
         content_type=properties.content_type or "",
         redelivered=method.redelivered,
+        user_id=properties.user_id or "",
     )

@@ -14,6 +14,7 @@ from loom.domain.lifecycle import Resolution, State
 from loom.domain.replay import CANARY_QUIET_S, LetterState
 from loom.errors import IllegalTransition, Invalid
 from loom.messaging.deadletter import DeadLetter, address_of
+from loom.messaging.sender import FORGED
 from loom.messaging.topology import RESULTS_QUEUE
 
 NOTHING = Changes()
@@ -87,17 +88,28 @@ def replay(letter: DeadLetter, bead: Standing | None, by: Intervention) -> Repla
                 refused=f"bead {bead.id} is {bead.state.value} at epoch {bead.epoch}, and has no "
                 f"use for the message of epoch {letter.epoch}: discard the letter"
             )
+    unfit = _why_unfit(letter)
+    return Replayed(publish=not unfit, refused=unfit)
+
+
+def _why_unfit(letter: DeadLetter) -> str:
+    """Why a letter's message cannot be sent again; empty if it can."""
+    if letter.reason == FORGED:
+        return (
+            f"dead letter {letter.id} was forged ({letter.detail}), and might be believed if Loom "
+            "itself sent it: discard it"
+        )
     try:
-        address_of(letter.queue)
+        address_of(letter.queue, letter.project_id)
     except Invalid as error:
-        return Replayed(refused=error.detail)
+        return error.detail
     if letter.cut:
-        return Replayed(
-            refused=f"the ledger has not kept all {letter.size} bytes of dead letter {letter.id}, "
+        return (
+            f"the ledger has not kept all {letter.size} bytes of dead letter {letter.id}, "
             "and a cut message is not sent again: move the copy on the broker by hand, or discard "
             "the letter"
         )
-    return Replayed(publish=True)
+    return ""
 
 
 def canary(

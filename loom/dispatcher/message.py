@@ -70,6 +70,7 @@ def _replay(row: OutboxRow) -> Envelope:
         str(payload["queue"]),
         dict(payload["headers"]),
         row.body,
+        project_id=row.project_id,
         message_id=row.message_id,
         correlation_id=row.correlation_id,
         content_type=str(payload["content_type"]),

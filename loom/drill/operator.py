@@ -35,6 +35,7 @@ class Broker:
 
     def __init__(self, url: str, settings: BrokerSettings) -> None:
         self._vhost = quote(settings.vhost, safe="")
+        self._user = settings.username
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/api",
             auth=(settings.username, settings.password.get_secret_value()),
@@ -63,7 +64,7 @@ class Broker:
                 "routing_key": queue,
                 "payload": base64.b64encode(copy.body).decode(),
                 "payload_encoding": "base64",
-                "properties": copy.properties | {"delivery_mode": 2},
+                "properties": copy.properties | {"delivery_mode": 2, "user_id": self._user},
             },
         )
         return bool(answer["routed"])

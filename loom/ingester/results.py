@@ -14,7 +14,7 @@ from loom.domain.outbox import ResultVerdict
 from loom.errors import Internal, UnreadableMessage
 from loom.ingester.burial import Refused, Undertaker
 from loom.ingester.recording import CALL_BYTES, portions, record
-from loom.messaging import result
+from loom.messaging import result, sender
 from loom.messaging.deadletter import BEAD, EPOCH, PROJECT
 from loom.messaging.envelope import Delivery
 from loom.messaging.result import ResultMessage
@@ -64,10 +64,25 @@ def sort(deliveries: Sequence[Delivery]) -> tuple[list[Readable], list[Refused]]
             message = result.read(delivery.headers, delivery.body)
         except UnreadableMessage as error:
             reason = error.data.get("reason", error.code)
-            refused.append(Refused(delivery, reason, error.detail))
+            refused.append(Refused(delivery, reason, error.detail, _said_of(delivery)))
+            continue
+        fault = sender.fault_of_result(delivery, message.project_id)
+        if fault:
+            refused.append(Refused(delivery, sender.FORGED, fault, _nobodys(delivery)))
         else:
             readable.append(Readable(delivery, message, _hop(delivery, message)))
     return readable, refused
+
+
+def _said_of(delivery: Delivery) -> dict[str, str | int]:
+    """What a result is about that cannot be read: its headers count for its sender's project."""
+    project_id = sender.project_of_result(delivery)
+    return {PROJECT: project_id} if project_id else _nobodys(delivery)
+
+
+def _nobodys(delivery: Delivery) -> dict[str, str | int]:
+    """What a result is about that is not to be believed: no bead, whatever its headers say."""
+    return {BEAD: "", EPOCH: 0, PROJECT: sender.project_of_agent(delivery.user_id)}
 
 
 class Results:

@@ -16,6 +16,7 @@ from loom.domain.identity import BEAD_ID, PROJECT_ID
 from loom.domain.replay import LetterState
 from loom.errors import Invalid
 from loom.messaging.envelope import JSON, Delivery, Envelope
+from loom.messaging.sender import FORGED, fault_of_letter, project_of_agent
 from loom.messaging.topology import (
     DEAD,
     DEAD_RESULTS_QUEUE,
@@ -24,6 +25,7 @@ from loom.messaging.topology import (
     TASKS,
     dead_key,
     project_of_queue,
+    result_key,
     task_key,
 )
 
@@ -81,7 +83,7 @@ class DeadLetter:
 
 def dead_letter_key(queue: str) -> str:
     """Where the dead letters of a queue go at DEAD."""
-    if queue == RESULTS_QUEUE:
+    if queue in (RESULTS_QUEUE, DEAD_RESULTS_QUEUE):
         return DEAD_RESULTS_QUEUE
     return dead_key(project_of_queue(queue) or "_unknown")
 
@@ -129,8 +131,15 @@ def read(delivery: Delivery) -> DeadLetter:
     bead_id = _text(headers.get(BEAD))
     epoch = headers.get(EPOCH)
     project_id = project_of_queue(queue) or project_of_queue(delivery.routing_key)
+    of_agent = project_of_agent(delivery.user_id)
     if queue == RESULTS_QUEUE and not project_id:
-        project_id = _project(headers.get(PROJECT))
+        # Of a result that the broker gave up, the headers are still the agent's.
+        project_id = of_agent or _project(headers.get(PROJECT))
+    fault = fault_of_letter(delivery, project_id)
+    if fault:
+        # Where it stands, since nobody knows where it was: it cannot be replayed from there.
+        project_id, queue, reason, detail = of_agent, _text(delivery.routing_key), FORGED, fault
+        bead_id, epoch = "", 0
     cause = "|".join((project_id, reason or "unknown", _NUMBERS.sub("#", detail)))
     return DeadLetter(
         # A foreign message may have no id: the same bytes from the same queue get the same one,
@@ -158,6 +167,7 @@ def replayed(
     headers: Mapping[str, Any],
     body: bytes,
     *,
+    project_id: str,
     message_id: str,
     correlation_id: str,
     content_type: str,
@@ -167,7 +177,7 @@ def replayed(
     Without the headers that its death left on it; message_id is a fresh one, so that a second
     death is told apart from the first. Raises Invalid for a queue that takes no replays.
     """
-    exchange, key = address_of(queue)
+    exchange, key = address_of(queue, project_id)
     return Envelope(
         exchange=exchange,
         routing_key=key,
@@ -183,14 +193,14 @@ def replayed(
     )
 
 
-def address_of(queue: str) -> tuple[str, str]:
+def address_of(queue: str, project_id: str) -> tuple[str, str]:
     """The exchange and the key by which a message reaches a queue that messages die in.
 
-    Raises Invalid for any other queue.
+    project_id: of the letter. A result goes out under its key, so that it is no more believed than
+    when the project's agent sent it. Raises Invalid for any other queue.
     """
-    project_id = project_of_queue(queue)
     if queue == RESULTS_QUEUE:
-        return RESULTS, RESULTS_QUEUE
+        return RESULTS, result_key(project_id) if project_id else RESULTS_QUEUE
     if project_id and queue == task_key(project_id):
         return TASKS, queue
     raise Invalid(

@@ -21,7 +21,10 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One message to publish. mandatory: the broker returns it if no queue takes it."""
+    """One message to publish. mandatory: the broker returns it if no queue takes it.
+
+    user_id: in whose name; empty for the publisher's own, and the broker refuses any other.
+    """
 
     exchange: str
     routing_key: str
@@ -31,11 +34,15 @@ class Envelope:
     headers: Mapping[str, Any] = field(default_factory=dict)
     content_type: str = JSON
     mandatory: bool = True
+    user_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as a consumer got it. tag: what it is acknowledged by."""
+    """One message as a consumer got it. tag: what it is acknowledged by.
+
+    user_id: the user that published it, for which the broker vouches; empty if it names none.
+    """
 
     tag: int
     queue: str
@@ -47,6 +54,7 @@ class Delivery:
     correlation_id: str = ""
     content_type: str = JSON
     redelivered: bool = False
+    user_id: str = ""
 
 
 def read_json(body: bytes, limit: int, what: str) -> Any:

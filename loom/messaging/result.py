@@ -146,6 +146,8 @@ def to_envelope(message: ResultMessage, traceparent: str = "") -> Envelope:
     headers: dict[str, Any] = {
         "version": VERSION,
         "message_id": message.message_id,
+        # With the epoch, they name the attempt even where nobody can read the body.
+        "id": message.bead_id,
         "epoch": message.epoch,
     }
     if traceparent:

@@ -26,6 +26,8 @@ DEAD_LEDGER_QUEUE = "loom.dead._ledger"
 """A copy of every dead letter, for the ledger; the other copy stays for the operator."""
 UNROUTED_QUEUE = "loom.unrouted"
 
+AGENT_PREFIX = "agent-"
+
 DELIVERY_LIMIT = 20
 """Deliveries of one message before the broker dead-letters it: no layer may loop for ever."""
 NO_DELIVERY_LIMIT = 2**31 - 1
@@ -122,6 +124,16 @@ def event_key(event_type: str) -> str:
     return f"{EVENTS}.{event_type}"
 
 
+def log_key(service: str) -> str:
+    """The routing key of what a service logs."""
+    return f"{LOGS}.{service}"
+
+
+def agent_user(project_id: str) -> str:
+    """The broker user of a project's agents."""
+    return f"{AGENT_PREFIX}{project_id}"
+
+
 def metric_key(service: str) -> str:
     """The routing key of what a service measures."""
     return f"{METRICS}.{service}"
@@ -178,12 +190,25 @@ def of_project(project_id: str) -> Topology:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicPermission:
+    """The routing keys that a user may write to a topic exchange, and bind there: as Permission."""
+
+    exchange: str
+    write: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True)
 class Permission:
-    """What one broker user may configure, write and read: regular expressions over names."""
+    """What one broker user may configure, write and read: regular expressions over names.
+
+    topics: where it is further limited, by routing key.
+    """
 
     configure: str
     write: str
     read: str
+    topics: tuple[TopicPermission, ...] = ()
 
 
 _NOTHING = "^$"
@@ -217,15 +242,25 @@ _WATCHER = r"^(celeryev(\..*)?|celery\.pidbox|(.*\.)?reply\.celery\.pidbox)$"
 
 
 def permission_of_agent(project_id: str) -> Permission:
-    """The broker permission of a project's agents: their own queue, results, dead letters, events,
-    and the mailbox by which Celery controls them; nothing of another project's agents."""
+    """The broker permission of a project's agents: their own queue, results, dead letters, logs,
+    Celery's events, and the mailbox by which Celery controls them; nothing of another project's.
+
+    An agent may make a mailbox, and could lead that around the limits by routing key: what counts
+    in the end is the user that the broker vouches for (loom.messaging.sender).
+    """
     own_tasks = re.escape(task_key(project_id))
     mailbox = rf"agent-{re.escape(project_id)}@.*\.celery\.pidbox"
-    said = "|".join(re.escape(name) for name in (RESULTS, DEAD, LOGS))
+    keys = {
+        RESULTS: result_key(project_id),
+        DEAD: dead_key(project_id),
+        LOGS: log_key(agent_user(project_id)),
+    }
+    said = "|".join(map(re.escape, keys))
     return Permission(
         rf"^(celeryev|(reply\.)?celery\.pidbox|{mailbox})$",
         rf"^(celeryev|reply\.celery\.pidbox|{mailbox}|{said})$",
         rf"^(celery\.pidbox|{mailbox}|{own_tasks})$",
+        tuple(TopicPermission(exchange, _only({key}), _NOTHING) for exchange, key in keys.items()),
     )
 
 

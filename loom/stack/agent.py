@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loom.messaging.topology import permission_of_agent
+from loom.messaging.topology import agent_user, permission_of_agent
 from loom.stack import credentials, render, services
 from loom.stack.home import as_settings_file
 from loom.stack.management import Management
@@ -12,7 +12,7 @@ from loom.stack.program import render as render_program
 
 def name_of(project_id: str) -> str:
     """The agent's name: as a process, a broker user and a caller of the database service."""
-    return f"{services.AGENT_PREFIX}{project_id}"
+    return agent_user(project_id)
 
 
 def admit(plan: render.Plan, broker: Management, project_id: str) -> None:

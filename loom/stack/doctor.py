@@ -330,7 +330,7 @@ def _drift(broker: Management, projects: list[str]) -> Iterator[Finding]:
         )
     users = {user: permission_of(user) for user in credentials.BROKER_USERS}
     users |= {agent.name_of(project): permission_of_agent(project) for project in projects}
-    strays = drift.of_permissions(users, broker.permissions())
+    strays = drift.of_permissions(users, broker.permissions(), broker.topic_permissions())
     for stray in strays:
         yield Finding("permissions", WARN, stray, "`loom down && loom up` sets Loom's users anew")
     if not strays:

@@ -54,9 +54,16 @@ def of_queues(wanted: Topology, rows: Iterable[Row], bindings: Iterable[Row]) ->
     return faults
 
 
-def of_permissions(wanted: Mapping[str, Permission], rows: Iterable[Row]) -> list[str]:
+def of_permissions(
+    wanted: Mapping[str, Permission], rows: Iterable[Row], topic_rows: Iterable[Row]
+) -> list[str]:
     """What is wrong with the users' permissions, a sentence each; a user too many is one too."""
     found = {row["user"]: row for row in rows}
+    limits = {
+        (row["user"], row["exchange"], row["write"], row["read"])
+        for row in topic_rows
+        if row["user"] in wanted
+    }
     faults = [
         f"the user {name} may use the vhost, and is none of Loom's"
         for name in found.keys() - wanted
@@ -67,4 +74,13 @@ def of_permissions(wanted: Mapping[str, Permission], rows: Iterable[Row]) -> lis
             faults.append(f"the user {name} has no permission")
         elif any(row[right] != pattern for right, pattern in as_json(permission).items()):
             faults.append(f"the user {name} has other permissions than the topology grants")
+    should = {
+        (name, topic.exchange, topic.write, topic.read)
+        for name, permission in wanted.items()
+        for topic in permission.topics
+    }
+    faults += [
+        f"the user {name} has other limits by routing key at {exchange} than the topology sets"
+        for name, exchange in sorted({limit[:2] for limit in limits ^ should})
+    ]
     return sorted(faults)

@@ -12,7 +12,7 @@ from loom.messaging.topology import Permission
 from loom.stack import credentials
 from loom.stack.home import Home
 from loom.stack.ports import Addresses
-from loom.stack.rabbitmq import VHOST, as_json
+from loom.stack.rabbitmq import VHOST, as_json, topics_as_json
 
 TIMEOUT_S = 10.0
 
@@ -28,6 +28,9 @@ class Management:
         """Make the user or bring it up to date; it may do on the vhost what permission says."""
         hashed = credentials.broker_hash(password, credentials.salt_of(password))
         self._put(f"users/{_part(name)}", {"password_hash": hashed, "tags": ""})
+        # The limits first, so that there is no moment without them.
+        for topic in topics_as_json(permission):
+            self._put(f"topic-permissions/{_part(VHOST)}/{_part(name)}", topic)
         self._put(f"permissions/{_part(VHOST)}/{_part(name)}", as_json(permission))
 
     def exchanges(self) -> list[dict[str, Any]]:
@@ -45,6 +48,10 @@ class Management:
     def permissions(self) -> list[dict[str, Any]]:
         """Every user's permission on the vhost."""
         return self._list(f"vhosts/{_part(VHOST)}/permissions")
+
+    def topic_permissions(self) -> list[dict[str, Any]]:
+        """Every limit of a user by routing key on the vhost."""
+        return self._list(f"vhosts/{_part(VHOST)}/topic-permissions")
 
     def overview(self) -> dict[str, Any]:
         """The broker's version and totals."""

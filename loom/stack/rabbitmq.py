@@ -90,6 +90,11 @@ def definitions(passwords: Mapping[str, str], permissions: Mapping[str, Permissi
         "permissions": [
             {"user": user, "vhost": VHOST, **as_json(permissions[user])} for user in passwords
         ],
+        "topic_permissions": [
+            {"user": user, "vhost": VHOST, **topic}
+            for user in passwords
+            for topic in topics_as_json(permissions[user])
+        ],
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -101,6 +106,14 @@ def as_json(permission: Permission) -> dict[str, str]:
         "write": permission.write,
         "read": permission.read,
     }
+
+
+def topics_as_json(permission: Permission) -> list[dict[str, str]]:
+    """Its limits by routing key, as the management API and the definitions spell them."""
+    return [
+        {"exchange": topic.exchange, "write": topic.write, "read": topic.read}
+        for topic in permission.topics
+    ]
 
 
 def environment(home: Home, ports: Addresses, node: str = NODE) -> dict[str, str]:

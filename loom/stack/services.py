@@ -17,8 +17,6 @@ INFRASTRUCTURE = ("epmd", "rabbitmq", "postgres", "pgbouncer")
 LOOM = ("database", "control", "dispatcher", "ingester", "engine", "fleet", "flower")
 """Loom's own services, beside an agent for each project."""
 
-AGENT_PREFIX = "agent-"
-
 
 def programs(plan: Plan, binaries: Binaries, ports: Ports) -> list[Program]:
     """Every process of the stack, but the agents, which the fleet adds."""

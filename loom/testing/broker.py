@@ -20,7 +20,7 @@ class FakeBroker:
 
     away: nothing can connect. blocked: it takes no messages for now, for this reason.
     lose_after: the connection is lost after so many messages of the next batch, before any
-    confirm.
+    confirm. user: who publishes what names no user of its own.
     """
 
     exchanges: dict[str, Exchange] = field(default_factory=dict)
@@ -30,6 +30,7 @@ class FakeBroker:
     away: bool = False
     blocked: str = ""
     lose_after: int | None = None
+    user: str = "operator"
 
     def declare(self, topologies: Iterable[Topology]) -> None:
         """Make what is missing; raises Unavailable while the broker is away."""
@@ -75,6 +76,7 @@ class FakeBroker:
                 message_id=envelope.message_id,
                 correlation_id=envelope.correlation_id,
                 content_type=envelope.content_type,
+                user_id=envelope.user_id or self.user,
             )
             for tag, envelope in enumerate(self.messages[queue][:limit], 1)
         ]

@@ -61,6 +61,7 @@ class SimulatedBroker:
             correlation_id=envelope.correlation_id,
             content_type=envelope.content_type,
             redelivered=standing.returns > 0,
+            user_id=envelope.user_id or self.fake.user,
         )
 
     def holds(self, consumer: str, tag: int) -> bool:

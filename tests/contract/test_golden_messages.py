@@ -183,6 +183,7 @@ def test_a_golden_dead_letter_reads_as_what_it_died_of():
             headers=kept["headers"],
             message_id=kept["properties"]["message_id"],
             correlation_id=kept["properties"]["correlation_id"],
+            user_id="ingester",
         )
     )
     assert (letter.reason, letter.queue) == ("unknown_type", RESULTS_QUEUE)
@@ -220,6 +221,7 @@ def test_a_letter_of_the_brokers_own_reads_as_what_it_died_of():
             },
             message_id="msg-1",
             correlation_id="corr-1",
+            user_id="dispatcher",
         )
     )
     assert (letter.project_id, letter.bead_id, letter.epoch) == ("calculator", "bd-1", 3)

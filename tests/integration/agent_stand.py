@@ -30,11 +30,13 @@ from loom.messaging.result import ResultMessage
 from loom.messaging.topology import (
     CORE,
     RESULTS_QUEUE,
+    agent_user,
     dead_key,
     of_project,
     permission_of_agent,
 )
 from loom.settings import BrokerSettings
+from loom.stack.rabbitmq import topics_as_json
 from loom.testing.database import RunningDatabase, token
 from loom.testing.infrastructure import Infrastructure
 
@@ -189,7 +191,7 @@ class Stand:
     @property
     def broker_user(self) -> str:
         """The agent's user on the broker."""
-        return f"agent-{self.project_id}-{self.broker.vhost}"
+        return agent_user(self.project_id)
 
     @contextmanager
     def agent(self, **settings: str) -> Iterator[AgentProcess]:
@@ -342,6 +344,9 @@ def stand_up(
         user = {"password": "agent-password", "tags": ""}
         api.put(f"/api/users/{stand.broker_user}", json=user).raise_for_status()
         allowed = {"configure": may.configure, "write": may.write, "read": may.read}
+        for topic in topics_as_json(may):
+            where = f"/api/topic-permissions/{vhost}/{stand.broker_user}"
+            api.put(where, json=topic).raise_for_status()
         api.put(f"/api/permissions/{vhost}/{stand.broker_user}", json=allowed).raise_for_status()
     stand.control.create_project(
         Project(project_id, str(stand.repository), test_command=TEST_COMMAND), "corr-0"

@@ -24,11 +24,13 @@ from loom.messaging import deadletter
 from loom.messaging.envelope import Delivery
 from loom.messaging.topology import (
     CORE,
+    DEAD,
     DEAD_LEDGER_QUEUE,
     MAX_TASK_BYTES,
     RESULTS,
     RESULTS_QUEUE,
     TASKS,
+    dead_key,
     task_key,
 )
 from loom.testing.broker import FakeBroker
@@ -128,6 +130,7 @@ def test_a_dead_result_names_its_project_in_a_header(headers, project):
     delivery = Delivery(
         1, DEAD_LEDGER_QUEUE, "loom.dead", "loom.dead._results", b"{}",
         {"x-loom-queue": RESULTS_QUEUE, "id": "bd-1", "epoch": 2} | headers, "r1",
+        user_id="ingester",
     )  # fmt: skip
     read = deadletter.read(delivery)
     assert (read.project_id, read.bead_id, read.epoch) == (project, "bd-1", 2)
@@ -136,7 +139,7 @@ def test_a_dead_result_names_its_project_in_a_header(headers, project):
 def test_a_tasks_project_is_its_queues_whatever_a_header_says():
     delivery = Delivery(
         1, DEAD_LEDGER_QUEUE, "loom.dead", "loom.dead.p1", b"{}",
-        {"x-loom-queue": task_key("p1"), "x-loom-project": "p2"}, "r1",
+        {"x-loom-queue": task_key("p1"), "x-loom-project": "p2"}, "r1", user_id="agent-p1",
     )  # fmt: skip
     assert deadletter.read(delivery).project_id == "p1"
 
@@ -171,7 +174,13 @@ def test_the_engine_carries_replays_on():
     for number in range(3):
         words = json.dumps({"n": number})
         delivery = Delivery(
-            1, DEAD_LEDGER_QUEUE, "", "", words.encode(), {"x-loom-queue": task_key("p1")}
+            1,
+            DEAD_LEDGER_QUEUE,
+            DEAD,
+            dead_key("p1"),
+            words.encode(),
+            {"x-loom-queue": task_key("p1")},
+            user_id="dispatcher",
         )
         ledger.record_dead_letters([deadletter.read(delivery)])
     fingerprint = ledger.list_dead_letters().items[0].fingerprint
@@ -205,7 +214,8 @@ class Queues:
 
 def a_copy(message_id, queue=TASKS_OF_P1, body=b"x"):
     headers = {"x-loom-queue": queue, "x-loom-reason": "malformed"}
-    return Delivery(1, "loom.dead", "loom.dead", "", body, headers, message_id)
+    key = deadletter.dead_letter_key(queue)
+    return Delivery(1, key, DEAD, key, body, headers, message_id, user_id="operator")
 
 
 def discarded(*copies):

@@ -124,7 +124,7 @@ def test_a_stray_user_and_a_changed_right_are_drift() -> None:
         {"user": "dispatcher"} | as_json(permission_of("operator")),
         {"user": "stranger"} | as_json(permission_of("operator")),
     ]
-    faults = drift.of_permissions(wanted, rows)
+    faults = drift.of_permissions(wanted, rows, [])
     assert len(faults) == 3
     assert any("stranger" in fault for fault in faults)
     assert any("flower has no permission" in fault for fault in faults)
