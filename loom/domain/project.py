@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from loom.domain.rules import Rules
 
 DEFAULT_TIMEOUT_S = 900
 MAX_TIMEOUT_S = 86_400
@@ -55,6 +57,7 @@ class Project:
     weight: int = DEFAULT_WEIGHT
     max_in_progress: int = 0
     max_attempts: int = 0
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from loom.domain.evidence import FailureClass
 from loom.domain.lifecycle import Move
 
-BUDGET = {FailureClass.WORK: 1, FailureClass.TIMEOUT: 1, FailureClass.INFRA: 5}
+BUDGET = {
+    FailureClass.WORK: 1,
+    FailureClass.NO_TESTS: 1,
+    FailureClass.TIMEOUT: 1,
+    FailureClass.INFRA: 5,
+}
 """How many attempts a bead gets in all when they end in failures of this class."""
 
 BASE_S = 1.0
@@ -49,7 +54,7 @@ def after_failure(
     max_attempts: the bead's or its project's limit; 0: none.
     """
     budget = budget_of(failure_class, max_attempts)
-    if failure_class is FailureClass.WORK or (
+    if failure_class in (FailureClass.WORK, FailureClass.NO_TESTS) or (
         failure_class is FailureClass.TIMEOUT and attempts >= budget
     ):
         return Decision(Move.FAIL, reason=reason)

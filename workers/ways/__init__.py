@@ -1,0 +1,1 @@
+"""Ways to work on a bead, each an entry point of the group `loom.ways`."""
