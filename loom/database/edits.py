@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from loom.database import beads, decisions, filing, rows
+from loom.database import audit, beads, decisions, filing, rows
 from loom.database.changes import Edit
 from loom.database.writing import write
+from loom.domain.audit import Intervention
 from loom.domain.bead import Bead, NewBead
 from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.lifecycle import State
@@ -52,6 +53,7 @@ def save(
         (made,) = beads.file(
             connection, asked.project_id, (bead,), asked.correlation_id, traceparent
         )
+        _note(connection, asked, caller, None, made)
         return made
     standing = rows.lock_standings(connection, [bead.id]).get(bead.id)
     if standing is None:
@@ -64,7 +66,28 @@ def save(
     before = beads.get(connection, bead.id)
     changes = decisions.save(standing, wish(before, bead, asked, expected_version, caller))
     write(connection, changes)
-    return beads.get(connection, bead.id) if changes else before
+    if not changes:
+        return before
+    after = beads.get(connection, bead.id)
+    _note(connection, asked, caller, before, after)
+    return after
+
+
+_TOLD = ("title", "description", "context", "priority")
+
+
+def _note(
+    connection: Connection, asked: pb.Bead, caller: str, before: Bead | None, after: Bead
+) -> None:
+    """Write the save into the trail: who, why, and what is not as it was."""
+    by = Intervention(caller, asked.reason, asked.correlation_id)
+    detail: dict[str, str | int | list[str]] = {
+        "state": after.state.value, "version": after.version,
+    }  # fmt: skip
+    if before is not None:
+        detail["was"] = before.state.value
+        detail["edited"] = [name for name in _TOLD if getattr(before, name) != getattr(after, name)]
+    audit.note(connection, by, "bead.save", after.id, detail)
 
 
 def wish(

@@ -778,6 +778,20 @@ def test_a_dead_letter_of_anything_else_blocks_nothing(world: World, other: dict
     assert world.control.get_bead(bead.id).state is State.OPEN
 
 
+@pytest.mark.parametrize("queue", ["loom.tasks.beta", "loom.results"])
+def test_what_comes_of_one_project_moves_no_bead_of_another(world: World, queue: str) -> None:
+    world.project()
+    world.project("beta")
+    opened, running = world.bead(), world.bead()
+    world.claim(running)
+    running = world.control.get_bead(running.id)
+    foreign = [letter(bead, project_id="beta", queue=queue) for bead in (opened, running)]
+    assert world.ingester.record_dead_letters(foreign) == (2, 0)
+    assert world.report(said(running, PROVEN, project_id="beta")) == [ResultVerdict.UNKNOWN]
+    assert world.control.get_bead(opened.id) == opened
+    assert world.control.get_bead(running.id) == running
+
+
 def test_a_dead_letter_of_a_claimed_bead_leaves_it_to_its_agent(world: World) -> None:
     world.project()
     bead = world.bead()

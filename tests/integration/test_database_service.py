@@ -340,6 +340,36 @@ def test_an_edit_changes_words_and_the_place_in_the_queue(database: RunningDatab
     assert tasks[0].payload == {"title": "sooner", "description": "", "context": {"a": 1}}
 
 
+def test_every_save_is_in_the_audit_with_its_caller(database: RunningDatabase) -> None:
+    save(database, pb.Bead(id="told", project_id="alpha", title="t", priority=1), 0)
+    bead = read(database, "told")
+    bead.title, bead.state, bead.reason = "other", "blocked", "waits for a decision"
+    save(database, bead, 1)
+    unchanged = read(database, "told")
+    save(database, unchanged, 2)
+    with pytest.raises(Stale):
+        save(database, bead, 1)
+    trail = database.client("operator").list_audit(target="told").items
+    assert [(line.actor, line.action, line.detail) for line in trail] == [
+        (
+            "operator", "bead.save",
+            {"was": "open", "state": "blocked", "version": 2, "edited": ["title"]},
+        ),
+        ("operator", "bead.save", {"state": "open", "version": 1}),
+    ]  # fmt: skip
+    assert trail[0].reason == "waits for a decision"
+
+
+def test_a_save_that_is_rolled_back_leaves_no_line_in_the_audit(
+    database: RunningDatabase,
+) -> None:
+    opened = begin(database)
+    bead = pb.Bead(id="undone", project_id="alpha", title="t")
+    save(database, bead, 0, transaction_id=opened)
+    call(database.stub("operator").Rollback, pb.RollbackRequest(transaction_id=opened))
+    assert database.client("operator").list_audit(target="undone").items == ()
+
+
 def test_an_edit_of_an_older_version_is_stale(database: RunningDatabase) -> None:
     (bead_id,) = file(database)
     bead = read(database, bead_id)
