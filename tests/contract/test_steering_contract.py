@@ -15,6 +15,7 @@ from loom.domain.outbox import ClaimVerdict, OutboxKind, OutboxRow, ResultVerdic
 from loom.domain.replay import LetterState, ReplayState
 from loom.errors import Conflict, IllegalTransition, Invalid, NotFound, Stale
 from loom.messaging.deadletter import MAX_LISTED_BYTES, DeadLetter
+from loom.messaging.sender import FORGED
 from loom.messaging.topology import RESULTS_QUEUE
 
 __all__ = ["real", "world"]
@@ -465,6 +466,16 @@ def test_a_replay_stops_when_more_die_of_the_same_cause(world: World) -> None:
     world.advance(5)
     assert world.engine.advance_replays() == (0, 0, 1)
     assert world.control.list_replays().items[0].state is ReplayState.STOPPED
+
+
+def test_a_forged_letter_is_never_replayed(world: World) -> None:
+    world.project()
+    world.ingester.record_dead_letters([foreign(1, reason=FORGED)])
+    with pytest.raises(IllegalTransition, match="forged"):
+        world.control.replay_dead_letter(only_letter(world).id, BY)
+    assert only_letter(world).state is LetterState.OPEN
+    world.control.discard_dead_letter(only_letter(world).id, BY)
+    assert only_letter(world).state is LetterState.DISCARDED
 
 
 def test_what_cannot_be_replayed_is_left_and_counted(world: World) -> None:

@@ -1,5 +1,6 @@
 """The ingester between a broker in memory and a ledger in memory."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -148,6 +149,54 @@ def test_what_cannot_be_read_is_dead_lettered_and_the_rest_goes_on():
     assert set(intake.take()) == {"r1", "j1", "r2", "j2"}
     assert intake.dead() == {"j1": "malformed", "j2": "malformed"}
     assert intake.ledger.results == ["r1", "r2"]
+
+
+def signed(envelope, user, **other):
+    return replace(envelope, user_id=user, **other)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        signed(a_result(1), "agent-p2"),
+        signed(a_result(1), "agent-p2", routing_key=result_key("p2")),
+        signed(a_result(1), "agent-p1", routing_key=result_key("p2")),
+        signed(a_result(1), "agent-p1", routing_key=RESULTS_QUEUE),
+        signed(a_result(1), "flower"),
+        signed(a_result(1), "dispatcher", routing_key=result_key("p2")),
+    ],
+)
+def test_a_result_that_is_not_its_senders_to_send_is_dead_lettered_as_forged(envelope):
+    intake = Intake(Judging(), envelope)
+    assert intake.take() == ["r1"]
+    assert intake.ledger.results == []
+    assert intake.dead() == {"r1": "forged"}
+    (letter,) = intake.broker.messages[DEAD_LEDGER_QUEUE]
+    assert (letter.headers["id"], letter.headers["epoch"]) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("user", "key"),
+    [
+        ("agent-p1", result_key("p1")),
+        ("dispatcher", result_key("p1")),
+        ("operator", result_key("p1")),
+        ("operator", RESULTS_QUEUE),
+    ],
+)
+def test_a_result_counts_from_its_projects_agents_and_from_loom_itself(user, key):
+    intake = Intake(Judging(), signed(a_result(1), user, routing_key=key))
+    assert intake.take() == ["r1"]
+    assert intake.ledger.results == ["r1"]
+
+
+def test_an_unreadable_result_names_its_bead_by_its_headers_within_its_senders_project():
+    headers = {"id": "bd-1", "epoch": 3, deadletter.PROJECT: "p2"}
+    mine, theirs = replace(junk(1), headers=headers), replace(junk(2), headers=headers)
+    taken = dead_letters(signed(mine, "agent-p1"), signed(theirs, "agent-p2"))
+    read = {each.message_id: deadletter.read(each) for each in taken.deliveries}
+    assert (read["j1"].project_id, read["j1"].bead_id, read["j1"].epoch) == ("p1", "bd-1", 3)
+    assert (read["j2"].bead_id, read["j2"].epoch) == ("", 0)
 
 
 def test_sorting_keeps_the_order_and_loses_nothing():

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from supervisor.options import ServerOptions
 
 from loom.errors import Invalid, NotFound
-from loom.messaging.topology import permission_of
+from loom.messaging.topology import permission_of, permission_of_agent
 from loom.stack import credentials, pgbouncer, postgres, rabbitmq, supervisor
 from loom.stack.accounts import Account
 from loom.stack.home import Home, as_settings_file, find_home
@@ -122,6 +122,16 @@ def test_definitions_hold_every_user_with_its_permission_and_no_password() -> No
     assert "guest" not in text
     for permission in document["permissions"]:
         assert permission["write"] == permission_of(permission["user"]).write
+
+
+def test_definitions_limit_an_agent_to_the_keys_of_its_own_project() -> None:
+    text = rabbitmq.definitions({"agent-alpha": "p"}, {"agent-alpha": permission_of_agent("alpha")})
+    limits = {each["exchange"]: each for each in json.loads(text)["topic_permissions"]}
+    assert set(limits) == {"loom.results", "loom.dead", "loom.logs"}
+    assert re.fullmatch(limits["loom.results"]["write"], "loom.results.alpha")
+    for key in ("loom.results.alphabet", "loom.results.beta", "loom.results", "loomxresults.alpha"):
+        assert not re.fullmatch(limits["loom.results"]["write"], key)
+    assert {(each["user"], each["read"]) for each in limits.values()} == {("agent-alpha", "^$")}
 
 
 def test_every_server_listens_on_loopback_alone(tmp_path: Path) -> None:

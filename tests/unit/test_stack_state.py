@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loom.messaging.topology import CORE, Topology, of_project, permission_of
+from loom.messaging.topology import CORE, Topology, of_project, permission_of, permission_of_agent
 from loom.stack import drift
 from loom.stack.doctor import (
     FAIL,
@@ -25,7 +25,7 @@ from loom.stack.doctor import (
 from loom.stack.logbook import Line, last
 from loom.stack.observe import state_of, tail, waiting_in
 from loom.stack.probe import WELL, Answer
-from loom.stack.rabbitmq import as_json
+from loom.stack.rabbitmq import as_json, topics_as_json
 from loom.stack.supervisor import Process
 
 GIB = 1024**3
@@ -128,6 +128,18 @@ def test_a_stray_user_and_a_changed_right_are_drift() -> None:
     assert len(faults) == 3
     assert any("stranger" in fault for fault in faults)
     assert any("flower has no permission" in fault for fault in faults)
+
+
+def test_an_agent_without_its_limits_by_routing_key_is_drift() -> None:
+    may = permission_of_agent("alpha")
+    wanted = {"agent-alpha": may}
+    rows = [{"user": "agent-alpha"} | as_json(may)]
+    limits = [{"user": "agent-alpha"} | topic for topic in topics_as_json(may)]
+    assert drift.of_permissions(wanted, rows, limits) == []
+    (fault,) = drift.of_permissions(wanted, rows, limits[1:])
+    assert limits[0]["exchange"] in fault
+    (fault,) = drift.of_permissions(wanted, rows, [limits[0] | {"write": ".*"}, *limits[1:]])
+    assert limits[0]["exchange"] in fault
 
 
 def test_versions_are_read_from_what_programs_say() -> None:
