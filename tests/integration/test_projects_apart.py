@@ -13,6 +13,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker
 
 from loom.broker.declare import declare
+from loom.broker.publisher import Publisher
 from loom.broker.taking import take
 from loom.clients.database import DatabaseClient
 from loom.database import migrate
@@ -23,6 +24,7 @@ from loom.domain.lifecycle import State
 from loom.domain.project import Project
 from loom.messaging import deadletter, result, topology
 from loom.messaging.deadletter import DeadLetter
+from loom.messaging.envelope import Envelope
 from loom.messaging.sender import FORGED
 from loom.messaging.topology import (
     CORE,
@@ -45,7 +47,6 @@ from loom.testing.infrastructure import Infrastructure
 from loom.testing.service import Service, broker_environment
 
 NORTH, SOUTH = "north", "south"
-AGENT_OF_SOUTH = "agent-south@host"
 MAILBOX = "agent-north@host.celery.pidbox"
 """The one kind of name that an agent may make at the broker."""
 FAILED = Outcome(succeeded=False, failure_class=FailureClass.WORK, reason="said by another")
@@ -332,3 +333,50 @@ def test_what_dies_in_an_agents_own_queue_under_another_s_key_is_not_believed(
     assert (letter.reason, letter.project_id, letter.bead_id) == (FORGED, NORTH, "")
     assert json.loads(letter.deaths)[0]["queue"] == MAILBOX
     assert border.control.get_bead(bead.id) == bead
+
+
+def test_a_copy_that_an_agent_sends_to_another_s_dead_letters_moves_no_bead(
+    border: Border,
+) -> None:
+    bead = border.file()
+    channel = border.channel()
+    message_id = new_message_id()
+    headers = {
+        "CC": [dead_key(SOUTH)], "id": bead.id, "epoch": 1, deadletter.QUEUE: task_key(SOUTH),
+    }  # fmt: skip
+    try:
+        channel.basic_publish(
+            DEAD, dead_key(NORTH), b"copy", properties(message_id, headers=headers)
+        )
+    except ChannelClosedByBroker as error:
+        # RabbitMQ 4 asks for the keys of copies too.
+        assert error.reply_code == 403
+    else:
+        assert border.letter(message_id).reason == FORGED
+    channel.connection.close()
+    assert border.control.get_bead(bead.id) == bead
+
+
+def test_the_broker_dead_letters_what_is_rejected_without_any_right_of_who_rejects_it(
+    border: Border, infrastructure: Infrastructure
+) -> None:
+    may = topology.Permission("^$", "^$", f"^{task_key(NORTH)}$")
+    Management(infrastructure.home, infrastructure.ports).put_user("reader", "its-password", may)
+    message_id = new_message_id()
+    publisher = Publisher(border.broker, "test")
+    task = Envelope(TASKS, task_key(NORTH), b"{", message_id, "corr")
+    (outcome,) = publisher.publish([task], 10)
+    publisher.close()
+    assert outcome.confirmed
+    where = pika.ConnectionParameters(
+        border.broker.host,
+        border.broker.port,
+        border.broker.vhost,
+        pika.PlainCredentials("reader", "its-password"),
+    )
+    with pika.BlockingConnection(where) as connection:
+        channel = connection.channel()
+        method, _, _ = channel.basic_get(task_key(NORTH))
+        channel.basic_reject(method.delivery_tag, requeue=False)
+        letter = border.letter(message_id)
+    assert (letter.reason, letter.project_id) == ("rejected", NORTH)
