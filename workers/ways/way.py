@@ -11,7 +11,7 @@ from loom.domain.evidence import FailureClass, Step, StepKind, SubBead
 from loom.domain.project import Project
 
 
-class WorkFailed(Exception):  # noqa: N818 - it reads as what happened
+class WorkFailed(Exception):
     """The work came to an end that is no success; the attempt ends with this reason."""
 
     def __init__(self, failure_class: FailureClass, reason: str) -> None:
@@ -83,5 +83,5 @@ class Way(Protocol):
         ...
 
     def work(self, bench: Bench) -> None:
-        """Do the work; what the checkout holds afterwards is built, linted, tested and committed."""
+        """Do the work; what the checkout holds afterwards is proven and committed."""
         ...
