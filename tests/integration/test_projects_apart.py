@@ -49,6 +49,7 @@ from loom.testing.service import Service, broker_environment
 NORTH, SOUTH = "north", "south"
 MAILBOX = "agent-north@host.celery.pidbox"
 """The one kind of name that an agent may make at the broker."""
+TRESPASS = b"trespass"
 FAILED = Outcome(succeeded=False, failure_class=FailureClass.WORK, reason="said by another")
 
 
@@ -65,13 +66,7 @@ class Border:
 
     def channel(self) -> Any:
         """A channel with confirms, as the agent of north."""
-        login = pika.PlainCredentials(
-            self.as_north.username, self.as_north.password.get_secret_value()
-        )
-        where = pika.ConnectionParameters(
-            self.as_north.host, self.as_north.port, self.as_north.vhost, login
-        )
-        channel = pika.BlockingConnection(where).channel()
+        channel = _connect(self.as_north).channel()
         channel.confirm_delivery()
         return channel
 
@@ -94,6 +89,12 @@ class Border:
         (letter,) = [each for each in found if each.message_id == message_id]
         return letter
 
+    def count(self, queue: str) -> int:
+        """How many messages stand in a queue."""
+        with _connect(self.broker) as connection:
+            declared = connection.channel().queue_declare(queue, passive=True)
+            return int(declared.method.message_count)
+
     def standing(self, queue: str) -> list[bytes]:
         """The bodies of what stands in a queue; it stays there."""
         seen: list[bytes] = []
@@ -101,11 +102,22 @@ class Border:
         return seen
 
 
+def _connect(broker: BrokerSettings) -> pika.BlockingConnection:
+    login = pika.PlainCredentials(broker.username, broker.password.get_secret_value())
+    return pika.BlockingConnection(
+        pika.ConnectionParameters(broker.host, broker.port, broker.vhost, login)
+    )
+
+
 @pytest.fixture(scope="module")
 def border(infrastructure: Infrastructure) -> Iterator[Border]:
     settings = infrastructure.make_database("projects_apart")
     migrate.upgrade(infrastructure.migration_named("projects_apart"))
     declare(infrastructure.broker, "test", [CORE, of_project(NORTH), of_project(SOUTH)])
+    publisher = Publisher(infrastructure.broker, "test")
+    (kept,) = publisher.publish([Envelope(TASKS, task_key(SOUTH), b"kept", "kept", "corr")], 10)
+    publisher.close()
+    assert kept.confirmed
     management = Management(infrastructure.home, infrastructure.ports)
     password = "password-of-north"
     management.put_user(agent_user(NORTH), password, topology.permission_of_agent(NORTH))
@@ -147,13 +159,13 @@ def properties(message_id: str, **other: Any) -> pika.BasicProperties:
 
 
 ACTS: dict[str, Callable[[Any], object]] = {
-    "publish its result": lambda c: c.basic_publish(RESULTS, result_key(SOUTH), b"{}"),
-    "publish a result of no project": lambda c: c.basic_publish(RESULTS, RESULTS_QUEUE, b"{}"),
-    "publish its dead letter": lambda c: c.basic_publish(DEAD, dead_key(SOUTH), b"{}"),
-    "publish a dead result": lambda c: c.basic_publish(DEAD, topology.DEAD_RESULTS_QUEUE, b"{}"),
-    "publish its logs": lambda c: c.basic_publish(LOGS, log_key(agent_user(SOUTH)), b"{}"),
-    "publish its task": lambda c: c.basic_publish(TASKS, task_key(SOUTH), b"{}"),
-    "publish into its queue": lambda c: c.basic_publish("", task_key(SOUTH), b"{}"),
+    "publish its result": lambda c: c.basic_publish(RESULTS, result_key(SOUTH), TRESPASS),
+    "publish a result of no project": lambda c: c.basic_publish(RESULTS, RESULTS_QUEUE, TRESPASS),
+    "publish its dead letter": lambda c: c.basic_publish(DEAD, dead_key(SOUTH), TRESPASS),
+    "publish a dead result": lambda c: c.basic_publish(DEAD, topology.DEAD_RESULTS_QUEUE, TRESPASS),
+    "publish its logs": lambda c: c.basic_publish(LOGS, log_key(agent_user(SOUTH)), TRESPASS),
+    "publish its task": lambda c: c.basic_publish(TASKS, task_key(SOUTH), TRESPASS),
+    "publish into its queue": lambda c: c.basic_publish("", task_key(SOUTH), TRESPASS),
     "get its tasks": lambda c: c.basic_get(task_key(SOUTH)),
     "get its dead letters": lambda c: c.basic_get(dead_key(SOUTH)),
     "bind its queue": lambda c: c.queue_bind(task_key(SOUTH), "celery.pidbox"),
@@ -170,8 +182,6 @@ def test_what_an_agent_does_to_another_project_is_refused_and_changes_nothing(
     border: Border, act: Callable[[Any], object]
 ) -> None:
     opened, running = border.file(), border.running()
-    queues = (task_key(SOUTH), dead_key(SOUTH))
-    before = [border.standing(queue) for queue in queues]
     channel = border.channel()
     channel.exchange_declare("celery.pidbox", "fanout")
     channel.queue_declare(MAILBOX, exclusive=True)
@@ -179,7 +189,8 @@ def test_what_an_agent_does_to_another_project_is_refused_and_changes_nothing(
         act(channel)
     channel.connection.close()
     assert refused.value.reply_code == 403
-    assert [border.standing(queue) for queue in queues] == before
+    assert border.count(task_key(SOUTH)) == 1
+    assert TRESPASS not in border.standing(dead_key(SOUTH))
     assert border.control.get_bead(opened.id) == opened
     assert border.control.get_bead(running.id) == running
 
@@ -368,13 +379,11 @@ def test_the_broker_dead_letters_what_is_rejected_without_any_right_of_who_rejec
     (outcome,) = publisher.publish([task], 10)
     publisher.close()
     assert outcome.confirmed
-    where = pika.ConnectionParameters(
-        border.broker.host,
-        border.broker.port,
-        border.broker.vhost,
-        pika.PlainCredentials("reader", "its-password"),
+    login = BrokerSettings(username="reader", password="its-password")
+    reader = border.broker.model_copy(
+        update={"username": login.username, "password": login.password}
     )
-    with pika.BlockingConnection(where) as connection:
+    with _connect(reader) as connection:
         channel = connection.channel()
         method, _, _ = channel.basic_get(task_key(NORTH))
         channel.basic_reject(method.delivery_tag, requeue=False)
