@@ -20,21 +20,26 @@ _INTERVENE = {
 
 ALLOWED: dict[str, frozenset[str]] = {
     "control": frozenset(
-        _READ | _INTERVENE | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}
+        _READ
+        | _INTERVENE
+        | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}
+        | {"GetArtifact", "StatArtifacts"}
     ),
     "dispatcher": frozenset(
         {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}
     ),
     "ingester": frozenset({"RecordResults", "RecordDeadLetters"}),
     "engine": frozenset({"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile"}),
-    "agent": frozenset({"ClaimBead", "RenewLease"}),
+    "agent": frozenset({"ClaimBead", "RenewLease", "PutArtifact", "GetArtifact", "StatArtifacts"}),
     "operator": frozenset(
         _READ
         | _INTERVENE
         | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead", "Reconcile"}
+        | {"GetArtifact", "StatArtifacts"}
     ),
 }
-"""The calls of the DatabaseService that each kind of caller may make; any other is refused."""
+"""The calls of Loom's gRPC services that each kind of caller may make; any other is refused. Each
+service knows its own callers by their tokens for it."""
 
 
 def kind_of(caller: str) -> str:

@@ -24,11 +24,15 @@ class _Details(NamedTuple):
     compression: grpc.Compression | None
 
 
-class _Credentials(grpc.UnaryUnaryClientInterceptor):
+class _Credentials(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+):
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def intercept_unary_unary(
+    def _intercept(
         self, continuation: Callable[..., Any], details: grpc.ClientCallDetails, request: Any
     ) -> Any:
         metadata = [*(details.metadata or ()), ("authorization", f"Bearer {self._token}")]
@@ -46,6 +50,10 @@ class _Credentials(grpc.UnaryUnaryClientInterceptor):
             ),
             request,
         )
+
+    intercept_unary_unary: Any = _intercept
+    intercept_unary_stream: Any = _intercept
+    intercept_stream_unary: Any = _intercept
 
 
 def connect(target: str, token: str) -> grpc.Channel:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -19,7 +20,8 @@ from loom.telemetry import logs
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_DEADLINE_S = 60.0
-"""A call that comes without a deadline is refused, and none may be longer than this."""
+"""A call that comes without a deadline is refused, and none may be longer than this, unless the
+service says otherwise."""
 
 CORRELATION_ID = "x-correlation-id"
 
@@ -34,8 +36,8 @@ log = logs.get(__name__)
 class _Guard(grpc.ServerInterceptor):
     """Identifies the caller, checks the table and the deadline, and turns errors into statuses."""
 
-    def __init__(self, callers: Callers) -> None:
-        self._callers = callers
+    def __init__(self, callers: Callers, max_deadline_s: float) -> None:
+        self._callers, self._max_deadline_s = callers, max_deadline_s
 
     def intercept_service(
         self,
@@ -43,34 +45,65 @@ class _Guard(grpc.ServerInterceptor):
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         handler = continuation(details)
-        if handler is None or handler.unary_unary is None or details.method.startswith(_OPEN):
+        if handler is None or details.method.startswith(_OPEN):
             return handler
         call = details.method.rsplit("/", 1)[-1]
         metadata = {str(key): value for key, value in details.invocation_metadata}
-        inner = handler.unary_unary
+        # A handler has the one behaviour that is as its request and its answer stream.
+        inner: Any = (
+            handler.unary_unary
+            or handler.unary_stream
+            or handler.stream_unary
+            or handler.stream_stream
+        )
 
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
-            correlation_id = str(metadata.get(CORRELATION_ID, ""))
-            with logs.bound(call=call, correlation_id=correlation_id):
-                try:
-                    who = self._identify(str(metadata.get("authorization", "")))
-                    check_allowed(who, call)
-                    _check_deadline(context, call)
-                    reset = caller.set(who)
-                    try:
-                        return inner(request, context)
-                    finally:
-                        caller.reset(reset)
-                except LoomError as error:
-                    log.info("call_refused", code=error.code, detail=error.detail)
-                    status.abort(context, error)
-                except Exception:
-                    log.exception("call_failed")
-                    status.abort(context, Internal(f"{call} failed; the service's log says why"))
+            with self._admitted(call, metadata, context):
+                return inner(request, context)
 
-        return grpc.unary_unary_rpc_method_handler(
-            handle, handler.request_deserializer, handler.response_serializer
+        def handle_streaming(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._admitted(call, metadata, context):
+                yield from inner(request, context)
+
+        make: Any = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[bool(handler.request_streaming), bool(handler.response_streaming)]
+        guarded: grpc.RpcMethodHandler[Any, Any] = make(
+            handle_streaming if handler.response_streaming else handle,
+            handler.request_deserializer,
+            handler.response_serializer,
         )
+        return guarded
+
+    @contextmanager
+    def _admitted(
+        self, call: str, metadata: Mapping[str, str | bytes], context: grpc.ServicerContext
+    ) -> Iterator[None]:
+        """What runs inside is the caller's call; it ends with a status, whatever it raises."""
+        correlation_id = str(metadata.get(CORRELATION_ID, ""))
+        with logs.bound(call=call, correlation_id=correlation_id):
+            try:
+                who = self._identify(str(metadata.get("authorization", "")))
+                check_allowed(who, call)
+                _check_deadline(context, call, self._max_deadline_s)
+                reset = caller.set(who)
+                try:
+                    yield
+                finally:
+                    caller.reset(reset)
+            except LoomError as error:
+                log.info("call_refused", code=error.code, detail=error.detail)
+                status.abort(context, error)
+            except grpc.RpcError:
+                # What a stream of requests raises when its caller is gone.
+                log.info("call_broken_off")
+                raise
+            except Exception:
+                log.exception("call_failed")
+                status.abort(context, Internal(f"{call} failed; the service's log says why"))
 
     def _identify(self, authorization: str) -> str:
         scheme, _, token = authorization.partition(" ")
@@ -82,12 +115,12 @@ class _Guard(grpc.ServerInterceptor):
         return self._callers.identify(token)
 
 
-def _check_deadline(context: grpc.ServicerContext, call: str) -> None:
+def _check_deadline(context: grpc.ServicerContext, call: str, longest_s: float) -> None:
     left = context.time_remaining()
     # A second's grace: what is left is told by another clock than the one it was asked by.
-    if left is None or left > MAX_DEADLINE_S + 1:
+    if left is None or left > longest_s + 1:
         raise DeadlineExceeded(
-            f"{call} needs a deadline of at most {MAX_DEADLINE_S:g} s: set one on the call"
+            f"{call} needs a deadline of at most {longest_s:g} s: set one on the call"
         )
 
 
@@ -101,6 +134,8 @@ class Server:
         threads: int,
         register: Callable[[grpc.Server], None],
         services: Iterable[str],
+        *,
+        max_deadline_s: float = MAX_DEADLINE_S,
     ) -> None:
         """services: the full names that health and reflection tell of."""
         self._names = tuple(services)
@@ -108,7 +143,7 @@ class Server:
         tracing: grpc.ServerInterceptor = server_interceptor()  # type: ignore[no-untyped-call]
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rpc"),
-            interceptors=[tracing, _Guard(callers)],
+            interceptors=[tracing, _Guard(callers, max_deadline_s)],
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
