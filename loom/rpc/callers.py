@@ -12,10 +12,12 @@ from loom.errors import Forbidden, Unauthenticated, Unavailable
 _READ = {
     "GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters",
     "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit", "ExplainBead",
+    "GetAgent", "ListAgents",
 }  # fmt: skip
 _INTERVENE = {
     "CancelBead", "UnblockBead", "ReplayDeadLetter", "DiscardDeadLetter",
     "ReplayDeadLetterGroup", "DiscardDeadLetterGroup", "UpdateProject", "AmendBead",
+    "SteerAgent",
 }  # fmt: skip
 
 ALLOWED: dict[str, frozenset[str]] = {
@@ -29,8 +31,15 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}
     ),
     "ingester": frozenset({"RecordResults", "RecordDeadLetters"}),
-    "engine": frozenset({"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile"}),
-    "agent": frozenset({"ClaimBead", "RenewLease", "PutArtifact", "GetArtifact", "StatArtifacts"}),
+    "engine": frozenset(
+        {"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile", "ForgetAgents"}
+    ),
+    "agent": frozenset(
+        {
+            "ClaimBead", "RenewLease", "PutArtifact", "GetArtifact", "StatArtifacts",
+            "RegisterAgent", "ReportAgent",
+        }
+    ),  # fmt: skip
     "operator": frozenset(
         _READ
         | _INTERVENE
@@ -45,6 +54,11 @@ service knows its own callers by their tokens for it."""
 def kind_of(caller: str) -> str:
     """`agent` for `agent-<project>`, otherwise the caller's own name."""
     return "agent" if caller.startswith("agent-") else caller
+
+
+def agent_project(caller: str) -> str:
+    """The project of the agents that call by this name; empty for every other caller."""
+    return caller.removeprefix("agent-") if kind_of(caller) == "agent" else ""
 
 
 def digest(token: str) -> str:
