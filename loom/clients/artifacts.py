@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, Self, TypeVar
 
 import grpc
@@ -75,12 +76,12 @@ class ArtifactClient:
             request = pb.StatArtifactsRequest(
                 project_id=project_id, sha256=hashes[start : start + MAX_STAT]
             )
-            answer = self._again(
-                lambda left, request=request: self._stub.StatArtifacts(request, timeout=left),
-                self._deadline_s,
-            )
-            found.update(answer.present)
+            found.update(self._again(partial(self._stat, request), self._deadline_s).present)
         return frozenset(found)
+
+    def _stat(self, request: pb.StatArtifactsRequest, left: float) -> pb.StatArtifactsResponse:
+        answer: pb.StatArtifactsResponse = self._stub.StatArtifacts(request, timeout=left)
+        return answer
 
     def put(
         self, project_id: str, bead_id: str, epoch: int, artifact: Artifact, file: BinaryIO,
@@ -135,7 +136,7 @@ class ArtifactClient:
             yield Download(size, _pieces(stream))
         finally:
             # Tracing puts a generator in the call's place, whose end cancels the call.
-            getattr(stream, "close", getattr(stream, "cancel", None))()
+            stream.close() if hasattr(stream, "close") else stream.cancel()
 
     def _again(self, call: Callable[[float], T], limit_s: float) -> T:
         give_up_at = time.monotonic() + limit_s
