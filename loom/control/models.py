@@ -18,9 +18,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from loom.control.gitnames import branch_fault, repository_fault
 from loom.control.problem import Fault, InvalidFields
 from loom.domain.bead import MAX_BATCH, MAX_BLOCKERS, Amendment, NewBead
+from loom.domain.document import message_of
+from loom.domain.gitnames import branch_fault, repository_fault
 from loom.domain.identity import check_bead_id, check_project_id
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.priority import MAX_PRIORITY, check_not_before
@@ -37,6 +38,8 @@ from loom.domain.project import (
     ProjectState,
 )
 from loom.domain.reconciliation import MAX_GRACE_S
+from loom.domain.rulebook import RulesIn
+from loom.domain.rules import Rules
 from loom.errors import Invalid
 
 MAX_TITLE = 200
@@ -158,6 +161,7 @@ class ProjectIn(BaseModel):
     weight: Weight = DEFAULT_WEIGHT
     max_in_progress: Cap = 0
     max_attempts: Attempts = 0
+    rules: RulesIn = RulesIn()
 
     def project(self) -> Project:
         """The domain's value."""
@@ -174,6 +178,7 @@ class ProjectIn(BaseModel):
             weight=self.weight,
             max_in_progress=self.max_in_progress,
             max_attempts=self.max_attempts,
+            rules=self.rules.applied(Rules()),
         )
 
 
@@ -187,10 +192,13 @@ class ProjectPatch(BaseModel):
     max_in_progress: Cap | None = None
     max_attempts: Attempts | None = None
     queue_window: Window | None = None
+    rules: RulesIn | None = None
 
     def change(self) -> ProjectChange:
         """The domain's value."""
-        given = self.model_dump(exclude_none=True)
+        given = self.model_dump(exclude_none=True, exclude={"rules"})
+        if self.rules is not None:
+            given["rules"] = self.rules.model_dump(exclude_unset=True)
         state = {"state": ProjectState(self.state)} if self.state else {}
         return ProjectChange(**given | state)
 
@@ -361,7 +369,7 @@ def _validated(kind: type[M], value: Any) -> M:
 
 
 def _faults(error: ValidationError) -> list[Fault]:
-    return [_fault(each) for each in error.errors(include_url=False, include_input=False)[:20]]
+    return [_fault(each) for each in error.errors(include_url=False)[:20]]
 
 
 def _fault(error: ErrorDetails) -> Fault:
@@ -371,4 +379,6 @@ def _fault(error: ErrorDetails) -> Fault:
         "model_type": "has to be an object",
         "model_attributes_type": "has to be an object",
     }.get(error["type"], error["msg"])
+    if error["loc"] and error["loc"][0] == "rules":
+        message = message_of(error, RulesIn, error["loc"][1:])
     return Fault(".".join(str(part)[:80] for part in error["loc"]), message)

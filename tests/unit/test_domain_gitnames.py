@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loom.control.gitnames import branch_fault, repository_fault
+from loom.domain.gitnames import branch_fault, repository_fault
 
 
 @pytest.mark.parametrize(
