@@ -13,6 +13,7 @@ import stamina
 
 from loom.clients.answers import Filed, Page
 from loom.clients.breaker import Breaker
+from loom.clients.presence import PresenceCalls
 from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
 from loom.domain.bead import Attempt, Bead, NewBead
@@ -25,8 +26,8 @@ from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec, reconciliation, status
 from loom.rpc.channel import connect
+from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc
 from loom.rpc.v1 import database_pb2 as pb
-from loom.rpc.v1 import database_pb2_grpc
 from loom.settings import LedgerClientSettings
 
 SERVICE = "the database service"
@@ -45,7 +46,7 @@ class Recorded:
     detail: str = ""
 
 
-class DatabaseClient(SteeringCalls, WaitingCalls):
+class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls):
     """Calls of the database service, each with a deadline.
 
     Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises. What
@@ -57,6 +58,7 @@ class DatabaseClient(SteeringCalls, WaitingCalls):
         self.breaker = Breaker(SERVICE)
         self._channel = channel
         self._stub = database_pb2_grpc.DatabaseServiceStub(channel)
+        self._agents = agents_pb2_grpc.AgentServiceStub(channel)
         self._deadline_s = deadline_s
 
     @classmethod

@@ -7,13 +7,16 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
+
+from loom.database import presence_service
 from loom.database.health import Health
 from loom.database.ledger import Ledger
 from loom.database.service import NAME, DatabaseService
 from loom.errors import LoomError
 from loom.rpc.callers import Callers
 from loom.rpc.server import Server
-from loom.rpc.v1 import database_pb2_grpc
+from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc
 from loom.settings import LedgerSettings, ServiceSettings, load
 from loom.telemetry import logs, process
 
@@ -35,14 +38,18 @@ def serve(
     health = Health(settings)
     ledger = Ledger(settings)
     service = DatabaseService(ledger, lambda: health.answering)
+    agents = presence_service.AgentService(ledger.presence, service.time_left)
+
+    def register(grpc_server: grpc.Server) -> None:
+        database_pb2_grpc.add_DatabaseServiceServicer_to_server(service, grpc_server)
+        agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, grpc_server)
+
     server = Server(
         settings.listen,
         Callers(Path(settings.tokens_file)),
         settings.threads,
-        lambda grpc_server: database_pb2_grpc.add_DatabaseServiceServicer_to_server(
-            service, grpc_server
-        ),
-        [NAME],
+        register,
+        [NAME, presence_service.NAME],
     )
     # Callers that come before the database is there are told so, instead of finding no one.
     server.start()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
+from loom.database import presence
 from loom.database.beads import missing
 from loom.database.ordering import IN_PROGRESS, LEASED, READY, SENT
 from loom.domain.lifecycle import Resolution, State
+from loom.domain.presence import crew_of
 from loom.domain.project import ProjectState
 from loom.domain.waiting import Blocker, Facts
 
@@ -61,6 +63,7 @@ def facts(connection: Connection, bead_id: str) -> Facts:
             "resolution": Resolution(row["resolution"]) if row["resolution"] else None,
             "project_state": ProjectState(row["project_state"]),
             "lease_left_s": float(row["lease_left_s"]),
+            "crew": crew_of(presence.of_project(connection, row["project_id"])),
             "blockers": tuple(
                 Blocker(id_, State(state), Resolution(end) if end else None, child)
                 for id_, state, end, child in row["blockers"]

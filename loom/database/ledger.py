@@ -31,6 +31,7 @@ from loom.database import (
 from loom.database.changes import Report
 from loom.database.decisions import Judged
 from loom.database.highwater import HighWater
+from loom.database.presence import Presence
 from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
 from loom.database.waiting import Waiting
@@ -70,6 +71,7 @@ class Ledger:
         self._wakeups.start()
         self.steering = Steering(self._run)
         self.waiting = Waiting(self._run)
+        self.presence = Presence(self._run)
         self.transactions = Transactions(
             writers,
             self._readers,

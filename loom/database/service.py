@@ -38,6 +38,10 @@ class DatabaseService(SteeringService, WaitingService):
         self._waiting = ledger.waiting
         self._answering = answering
 
+    def time_left(self, context: grpc.ServicerContext) -> float:
+        """Seconds until the call's deadline; raises Unavailable while no database answers."""
+        return self._left(context)
+
     def _left(self, context: grpc.ServicerContext) -> float:
         if not self._answering():
             raise Unavailable(

@@ -234,3 +234,25 @@ query_audit = Table(
     Column("error", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=NOW),
 )
+
+agent = Table(
+    "agent",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("versions", JSONB, nullable=False),
+    Column("tools", JSONB, nullable=False),
+    Column("concurrency", BigInteger, nullable=False),
+    Column("running", JSONB, nullable=False),
+    Column("consuming", Boolean, nullable=False),
+    Column("load", Double, nullable=False),
+    Column("disk_free", BigInteger, nullable=False),
+    Column("wish", Text, nullable=False, server_default="work"),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("last_seen", DateTime(timezone=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    _moment("ended_at"),
+)

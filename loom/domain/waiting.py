@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from loom.domain.lifecycle import Resolution, State
+from loom.domain.presence import Crew
 from loom.domain.priority import effective_priority, waiting_since
 from loom.domain.project import ProjectState
 
-UNHEARD_S = 30.0
-"""A message that stands in a queue for longer while nothing of its project runs has no agent."""
+NOBODY = Crew()
 NAMED = 5
 """How many blockers a sentence names."""
 
@@ -36,6 +36,7 @@ class Facts:
     much of messages without a moment. in_progress, sent_of_project, leased_of_project: beads of
     its project. ahead: beads of its project that go before it in the ledger. agent, lease_left_s:
     of the attempt that runs. attempts: how many there were; max_attempts: the limit, 0: none.
+    crew: the project's agents.
     """
 
     bead_id: str
@@ -65,6 +66,7 @@ class Facts:
     ahead: int = 0
     agent: str = ""
     lease_left_s: float = 0.0
+    crew: Crew = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,8 @@ def _in_line(facts: Facts) -> Iterator[Reason]:
                 f"nothing is needed: it may start in {left}",
             )
     elif facts.sent_of_project + facts.leased_of_project >= facts.window:
+        # The window stays full for as long as nobody takes from the queue.
+        yield from _no_crew(facts, "its project's queue is full")
         yield Reason(
             "window_full",
             f"{facts.sent_of_project + facts.leased_of_project} beads of project "
@@ -260,12 +264,17 @@ def _in_queue(facts: Facts, *, held: bool) -> Reason:
         return Reason(
             "in_queue", queue, "the agent that takes it gives it back, and it waits in the ledger"
         )
-    if not facts.in_progress and since > UNHEARD_S:
+    for reason in _no_crew(facts, queue):
+        return reason
+    if not facts.crew.free and facts.crew.living:
         return Reason(
-            "no_agent",
-            f"{queue}, and no agent works for the project",
-            "start its agent: `loom status` says why it does not run; `loom reconcile` says "
-            "whether the broker has the message",
+            "agents_busy",
+            f"{queue}: every agent of the project is busy "
+            f"({_count(facts.crew.living - facts.crew.draining, 'agent')}, with "
+            f"{_count(facts.in_progress, 'bead')} in progress), and "
+            f"{_count(facts.sent_of_project, 'message')} wait there",
+            "the first that is free takes it; another agent is quicker: "
+            f"`loom agent start {facts.project_id}`",
         )
     return Reason(
         "in_queue",
@@ -274,6 +283,32 @@ def _in_queue(facts: Facts, *, held: bool) -> Reason:
         f"{_count(facts.sent_of_project, 'message')} wait there for an agent",
         "an agent that is free takes it: add agents to be quicker",
     )
+
+
+def _no_crew(facts: Facts, where: str) -> Iterator[Reason]:
+    """That nobody takes from the project's queue, if so."""
+    crew, project_id = facts.crew, facts.project_id
+    # Where beads are in progress somebody works, even if it does not say so.
+    if not crew.living and (crew.lost or not facts.in_progress):
+        heard = f"; {crew.lost} was last heard of {_span(crew.lost_s)} ago" if crew.lost else ""
+        yield Reason(
+            "no_agent",
+            f"{where}, and no agent works for the project{heard}",
+            f"`loom agent start {project_id}` starts one; `loom status` says what keeps one that "
+            "should run; `loom reconcile` says whether the broker has the message",
+        )
+    elif crew.living and crew.living == crew.draining:
+        yield Reason(
+            "agents_draining",
+            f"{where}, and {_each(crew.draining)} of the project drains: it finishes what it runs "
+            "and takes nothing more",
+            f"`loom agent list --project {project_id}`, then `loom agent resume NAME`; or start "
+            f"another: `loom agent start {project_id}`",
+        )
+
+
+def _each(agents: int) -> str:
+    return "the only agent" if agents == 1 else f"each of the {agents} agents"
 
 
 def _takes_off(facts: Facts, blockers: list[Blocker]) -> Iterator[str]:

@@ -35,11 +35,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile", "ForgetAgents"}
     ),
     "agent": frozenset(
-        {
-            "ClaimBead", "RenewLease", "PutArtifact", "GetArtifact", "StatArtifacts",
-            "RegisterAgent", "ReportAgent",
-        }
-    ),  # fmt: skip
+        {"ClaimBead", "RenewLease", "RegisterAgent", "ReportAgent"}
+        | {"PutArtifact", "GetArtifact", "StatArtifacts"}
+    ),
     "operator": frozenset(
         _READ
         | _INTERVENE

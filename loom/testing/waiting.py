@@ -14,6 +14,7 @@ from loom.domain.bead import Amendment, Bead, NewBead
 from loom.domain.fairness import Share, turns
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import OutboxKind
+from loom.domain.presence import Crew
 from loom.domain.priority import rank, waiting_since
 from loom.domain.project import Project, ProjectChange, ProjectState
 from loom.domain.waiting import Blocker, Facts, Why, explain
@@ -29,6 +30,7 @@ class FakeWaiting:
     _apply: Callable[[Changes], None]
     get_bead: Callable[[str], Bead]
     get_project: Callable[[str], Project]
+    _crew: Callable[[str], Crew]
 
     def __init__(self) -> None:
         self._shares: dict[str, Share] = {}
@@ -114,6 +116,7 @@ class FakeWaiting:
             ) if own else 0,
             agent=running.agent_id if running else "",
             lease_left_s=running.lease_left_s if running else 0.0,
+            crew=self._crew(project.id),
         )  # fmt: skip
 
     # Whose turn it is.

@@ -98,7 +98,7 @@ def letter(bead: Bead, epoch: int = 1, **other: Any) -> DeadLetter:
 
 TABLES = (
     "project, bead, attempt, outbox, inbox, event, dead_letter, idempotency, query_audit, replay, "
-    "audit"
+    "audit, agent"
 )
 # Time cannot be moved on in a database, but everything in it can be moved back.
 MOVE_BACK = """
@@ -112,6 +112,10 @@ UPDATE bead SET created_at = created_at - make_interval(secs => %(s)s),
                 dispatched_at = dispatched_at - make_interval(secs => %(s)s);
 UPDATE replay SET advanced_at = advanced_at - make_interval(secs => %(s)s),
                   canary_quiet_since = canary_quiet_since - make_interval(secs => %(s)s);
+UPDATE agent SET started_at = started_at - make_interval(secs => %(s)s),
+                 last_seen = last_seen - make_interval(secs => %(s)s),
+                 changed_at = changed_at - make_interval(secs => %(s)s),
+                 ended_at = ended_at - make_interval(secs => %(s)s);
 """
 
 

@@ -16,6 +16,7 @@ from loom.domain.blockers import check_no_cycle, find_cycle
 from loom.domain.evidence import FailureClass
 from loom.domain.fairness import Share, turns
 from loom.domain.lifecycle import Move, Resolution, State
+from loom.domain.presence import Crew
 from loom.domain.priority import (
     AGEING_S,
     MAX_PRIORITY,
@@ -167,7 +168,18 @@ CLOSED = Blocker("x", State.CLOSED, Resolution.CANCELLED)
             {"available_at": LATER, "last_error": "no route", "tries": 4},
             ["not_published"], "4 times, the last time: no route",
         ),
-        ({"sent_of_project": 30, "leased_of_project": 2}, ["window_full"], "32 beads"),
+        (
+            {"sent_of_project": 30, "leased_of_project": 2, "crew": Crew(1, free=1)},
+            ["window_full"], "32 beads",
+        ),
+        (
+            {"sent_of_project": 32, "crew": Crew(lost="a@h", lost_s=61.0)},
+            ["no_agent", "window_full"], "a@h was last heard of 61 s ago",
+        ),
+        (SENT | {"crew": Crew(2, draining=1, free=1)}, ["in_queue"], "for an agent"),
+        (SENT | {"crew": Crew(2, draining=1)}, ["agents_busy"], "every agent of"),
+        (SENT | {"crew": Crew(2, draining=2)}, ["agents_draining"], "each of the 2 agents"),
+        (SENT | {"in_progress": 1, "crew": Crew(1, draining=1)}, ["agents_draining"], "the only"),
         ({"cap": 2, "in_progress": 2}, ["cap_reached"], "may have 2"),
         ({"cap": 2, "in_progress": 1, "sent_of_project": 1}, ["cap_reached"], "or were sent"),
         ({"not_before": LATER}, ["not_due"], "in 3 min"),
