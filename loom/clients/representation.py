@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from loom.domain import rulebook
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
 from loom.domain.evidence import Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
@@ -57,6 +58,7 @@ def project_to_json(project: Project) -> dict[str, Any]:
         "weight": project.weight,
         "max_in_progress": project.max_in_progress,
         "max_attempts": project.max_attempts,
+        "rules": rulebook.to_json(project.rules),
         "created_at": time_to_json(project.created_at),
         "links": {
             "self": here,
@@ -82,6 +84,7 @@ def project_from_json(document: Mapping[str, Any]) -> Project:
         weight=document["weight"],
         max_in_progress=document["max_in_progress"],
         max_attempts=document["max_attempts"],
+        rules=rulebook.of_json(document["rules"]),
     )
 
 

@@ -29,7 +29,8 @@ class Standing:
 
     attempts: how many there were. forgiven: how many of them were before it was last unblocked,
     and no longer count against its budget. since: from when its waiting counts. gated: it waits for
-    other beads. max_attempts: its own limit or its project's; 0: none.
+    other beads. max_attempts: its own limit or its project's; 0: none. allow_no_tests: as its
+    project's rules say.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Standing:
     since: datetime = EVER
     gated: bool = False
     max_attempts: int = 0
+    allow_no_tests: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def result(  # noqa: PLR0911 - one answer a verdict
         return Judged(ResultVerdict.APPLIED, changes=Changes(events=(event,)))
     if not report.outcome.succeeded:
         return Judged(ResultVerdict.APPLIED, changes=_failed(bead, "failed", report, jitter))
-    fault = unproven(report.outcome)
+    fault = unproven(report.outcome, allow_no_tests=bead.allow_no_tests)
     if fault:
         return Judged(ResultVerdict.UNPROVEN, fault, kept=False)
     commits = report.outcome.commits

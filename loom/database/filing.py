@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from loom.domain import rulebook
 from loom.domain.bead import MAX_BATCH, MAX_BLOCKERS, Amendment, NewBead
 from loom.domain.identity import check_bead_id, check_project_id, new_bead_id
 from loom.domain.priority import MAX_PRIORITY, check_not_before
@@ -135,6 +136,8 @@ def check_project_change(change: ProjectChange) -> None:
         check_cap(change.max_in_progress)
     if change.max_attempts is not None:
         check_attempts(change.max_attempts)
+    if change.rules is not None:
+        rulebook.read(change.rules)
 
 
 def check_cap(max_in_progress: int) -> None:
@@ -212,6 +215,7 @@ def check_project(project: Project) -> Project:
         raise Invalid(f"weight has to be 1 to {MAX_WEIGHT}", field="weight")
     check_cap(project.max_in_progress)
     check_attempts(project.max_attempts)
+    rulebook.read(rulebook.to_json(project.rules))
     return replace(
         project,
         weight=weight,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import Connection, insert, select
 from sqlalchemy import update as sql_update
 
 from loom.database import cursor, rows, tables
 from loom.database.changes import Changes, Event
 from loom.database.writing import write
+from loom.domain import rulebook
 from loom.domain.project import Project, ProjectChange
+from loom.domain.rules import Rules
 from loom.errors import NotFound
 
 PAGE, LARGEST_PAGE = 100, 500
@@ -35,6 +40,7 @@ def create(
                 max_in_progress=project.max_in_progress,
                 max_attempts=project.max_attempts,
                 soft_timeout_s=project.soft_timeout_s,
+                rules=rulebook.to_json(project.rules),
                 started=0.0,
                 finished=0.0,
             )
@@ -70,10 +76,12 @@ def update(
     traceparent: str,
 ) -> Project:
     """Change a project as `filing.check_project_change` has passed it. Raises NotFound."""
-    given = change.given()
+    given = dict(change.given())
     if not given:
         return get(connection, project_id)
     table = tables.project
+    if change.rules is not None:
+        given["rules"] = rulebook.to_json(_with_rules(connection, project_id, change.rules))
     row = (
         connection.execute(
             sql_update(table).where(table.c.id == project_id).values(**given).returning(*table.c)
@@ -85,6 +93,17 @@ def update(
         raise missing(project_id)
     write(connection, Changes(events=(changed(project_id, change, correlation_id, traceparent),)))
     return rows.project(row)
+
+
+def _with_rules(connection: Connection, project_id: str, rules: Mapping[str, Any]) -> Rules:
+    """The project's rules with the new ones; its row is locked, so that no other change is lost."""
+    table = tables.project
+    row = connection.execute(
+        select(table.c.rules).where(table.c.id == project_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise missing(project_id)
+    return rulebook.read(rules, rulebook.of_json(row.rules))
 
 
 def changed(project_id: str, change: ProjectChange, correlation_id: str, traceparent: str) -> Event:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from loom.database import tables
 from loom.database.changes import Running, Standing
+from loom.domain import rulebook
 from loom.domain.bead import Attempt, Bead
 from loom.domain.evidence import Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
@@ -58,6 +59,7 @@ def project(row: RowMapping | Mapping[str, Any]) -> Project:
         max_in_progress=row["max_in_progress"],
         max_attempts=row["max_attempts"],
         soft_timeout_s=row["soft_timeout_s"],
+        rules=rulebook.of_json(row["rules"]),
     )
 
 
@@ -93,7 +95,7 @@ def _commits(value: list[dict[str, str]]) -> tuple[Commit, ...]:
 
 
 def standing(row: RowMapping, running: Running | None = None) -> Standing:
-    """A row of the table bead, as decisions see it; with the limit of its project."""
+    """A row of the table bead, as decisions see it; with what its project says."""
     return Standing(
         id=row["id"],
         project_id=row["project_id"],
@@ -110,6 +112,7 @@ def standing(row: RowMapping, running: Running | None = None) -> Standing:
         since=waiting_since(row["created_at"], row["not_before"]),
         gated=row["gated"],
         max_attempts=row["max_attempts"] or row["project__max_attempts"],
+        allow_no_tests=bool(row["project__allow_no_tests"]),
     )
 
 
@@ -148,6 +151,7 @@ def standing_columns() -> list[ColumnElement[Any]]:
         b.id, b.project_id, b.state, b.epoch, b.attempts, b.forgiven, b.version, b.priority,
         b.correlation_id, b.traceparent, b.reason, b.created_at, b.not_before, b.gated,
         b.max_attempts, tables.project.c.max_attempts.label("project__max_attempts"),
+        tables.project.c.rules["allow_no_tests"].as_boolean().label("project__allow_no_tests"),
     ]  # fmt: skip
 
 

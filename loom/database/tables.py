@@ -45,6 +45,7 @@ project = Table(
     Column("max_in_progress", BigInteger, nullable=False),
     Column("max_attempts", BigInteger, nullable=False),
     Column("soft_timeout_s", BigInteger, nullable=False),
+    Column("rules", JSONB, nullable=False),
     Column("started", Double, nullable=False),
     Column("finished", Double, nullable=False),
 )

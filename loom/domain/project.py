@@ -8,10 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from loom.domain.rules import Rules
+from loom.domain import rulebook
+from loom.domain.rules import MAX_COMMAND_S, Rules
 
 DEFAULT_TIMEOUT_S = 900
-MAX_TIMEOUT_S = 86_400
+MAX_TIMEOUT_S = MAX_COMMAND_S
 DEFAULT_QUEUE_WINDOW = 32
 """How many beads of a project may stand in its queue at once: the ledger keeps the order of the
 rest."""
@@ -62,13 +63,17 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class ProjectChange:
-    """What is to change of a project; None stays as it is."""
+    """What is to change of a project; None stays as it is.
+
+    rules: those that are to change, as JSON has them; null takes one back to its default.
+    """
 
     state: ProjectState | None = None
     weight: int | None = None
     max_in_progress: int | None = None
     max_attempts: int | None = None
     queue_window: int | None = None
+    rules: Mapping[str, Any] | None = None
 
     def given(self) -> Mapping[str, Any]:
         """The fields that are to change, with their new values."""
@@ -76,4 +81,7 @@ class ProjectChange:
 
     def apply(self, project: Project) -> Project:
         """The project as it is then."""
-        return replace(project, **self.given())
+        given = dict(self.given())
+        if self.rules is not None:
+            given["rules"] = rulebook.read(self.rules, project.rules)
+        return replace(project, **given)

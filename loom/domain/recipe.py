@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loom.domain.evidence import StepKind
 
@@ -17,6 +17,16 @@ STEPS = (
     StepKind.PUSH,
 )
 """In the order in which they run; a bead may name some of them."""
+COMMANDS = (StepKind.PREPARE, StepKind.BUILD, StepKind.LINT, StepKind.TEST)
+"""The kinds whose steps are commands of a recipe."""
+OUTPUTS = (
+    "pytest", "unittest", "go", "cargo", "tap", "jest",
+    "ruff", "flake8", "mypy", "eslint", "golangci-lint", "clippy",
+)  # fmt: skip
+"""The formats of a command's stdout that are read for tests and findings."""
+EXCHANGE = "LOOM_EXCHANGE"
+"""The variable with the folder outside of the checkout that commands may write to. A recipe writes
+`$LOOM_EXCHANGE` in arguments, environment and reports, as no shell is there to put it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,19 @@ class RecipeStep:
     reports: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def at(self, exchange: str) -> RecipeStep:
+        """The step as it runs, with the exchange folder put in wherever it is named."""
+
+        def placed(text: str) -> str:
+            return text.replace(f"${{{EXCHANGE}}}", exchange).replace(f"${EXCHANGE}", exchange)
+
+        return replace(
+            self,
+            argv=tuple(map(placed, self.argv)),
+            reports=tuple(map(placed, self.reports)),
+            environment={name: placed(value) for name, value in self.environment.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -54,3 +77,7 @@ class Recipe:
     source: str
     kinds: frozenset[StepKind] = frozenset(STEPS)
     artifacts: tuple[str, ...] = ()
+
+    def of_kind(self, kind: StepKind) -> tuple[RecipeStep, ...]:
+        """The steps of that kind, if the bead asks for them."""
+        return tuple(s for s in self.steps if s.kind is kind and kind in self.kinds)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+MAX_COMMAND_S = 86_400
+"""Seconds after which any command is killed, whatever a project, bead or recipe says."""
+
 
 class Network(StrEnum):
     """When commands of a project reach the network."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from loom.domain import rulebook
 from loom.domain.audit import AuditLine, Intervention
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.evidence import Commit, FailureClass, Step
@@ -155,6 +156,7 @@ def project_to_pb(project: Project) -> pb.Project:
         max_in_progress=project.max_in_progress,
         max_attempts=project.max_attempts,
         soft_timeout_s=project.soft_timeout_s,
+        rules=rulebook.dump(project.rules),
     )
 
 
@@ -174,6 +176,7 @@ def project_from_pb(project: pb.Project) -> Project:
         max_in_progress=project.max_in_progress,
         max_attempts=project.max_attempts,
         soft_timeout_s=project.soft_timeout_s,
+        rules=rulebook.load(project.rules),
     )
 
 

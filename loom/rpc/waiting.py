@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from loom.domain import rulebook
 from loom.domain.bead import Amendment
 from loom.domain.lifecycle import State
 from loom.domain.project import ProjectChange, ProjectState
@@ -37,8 +40,11 @@ def project_change_to_pb(
     project_id: str, change: ProjectChange, correlation_id: str, traceparent: str
 ) -> pb.UpdateProjectRequest:
     """What is to change of a project."""
+    given = dict(change.given())
+    if change.rules is not None:
+        given["rules"] = json.dumps(dict(change.rules))
     return pb.UpdateProjectRequest(
-        id=project_id, correlation_id=correlation_id, traceparent=traceparent, **change.given()
+        id=project_id, correlation_id=correlation_id, traceparent=traceparent, **given
     )
 
 
@@ -60,6 +66,7 @@ def project_change_from_pb(asked: pb.UpdateProjectRequest) -> ProjectChange:
         max_in_progress=given("max_in_progress"),
         max_attempts=given("max_attempts"),
         queue_window=given("queue_window"),
+        rules=rulebook.parsed(asked.rules) if asked.HasField("rules") else None,
     )
 
 

@@ -503,6 +503,7 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence):
             since=waiting_since(bead.created_at, bead.not_before), gated=self._gated(bead_id),
             max_attempts=bead.max_attempts
             or self._tables.projects[bead.project_id].max_attempts,
+            allow_no_tests=self._tables.projects[bead.project_id].rules.allow_no_tests,
         )  # fmt: skip
 
     def _retry(self, bead_id: str, change: Callable[[Attempt], Attempt]) -> None:

@@ -664,6 +664,7 @@ class Project(_message.Message):
     MAX_IN_PROGRESS_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     SOFT_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     repository: _builtins.str
     name: _builtins.str
@@ -680,6 +681,8 @@ class Project(_message.Message):
     """0: as many as each class of failure allows."""
     soft_timeout_s: _builtins.int
     """Seconds after which a command is asked to end, before timeout_s; 0: never."""
+    rules: _builtins.str
+    """A JSON object with the project's rules; empty: the defaults."""
     @_builtins.property
     def test_command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -700,10 +703,11 @@ class Project(_message.Message):
         max_in_progress: _builtins.int = ...,
         max_attempts: _builtins.int = ...,
         soft_timeout_s: _builtins.int = ...,
+        rules: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "soft_timeout_s", b"soft_timeout_s", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "rules", b"rules", "soft_timeout_s", b"soft_timeout_s", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -723,6 +727,7 @@ class UpdateProjectRequest(_message.Message):
     QUEUE_WINDOW_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     state: _builtins.str
     weight: _builtins.int
@@ -731,6 +736,8 @@ class UpdateProjectRequest(_message.Message):
     queue_window: _builtins.int
     correlation_id: _builtins.str
     traceparent: _builtins.str
+    rules: _builtins.str
+    """A JSON object with the rules that are to change; null takes one back to its default."""
     def __init__(
         self,
         *,
@@ -742,10 +749,11 @@ class UpdateProjectRequest(_message.Message):
         queue_window: _builtins.int | None = ...,
         correlation_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        rules: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_state", b"_state", "_weight", b"_weight", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_rules", b"_rules", "_state", b"_state", "_weight", b"_weight", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "rules", b"rules", "state", b"state", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_state", b"_state", "_weight", b"_weight", "correlation_id", b"correlation_id", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "state", b"state", "traceparent", b"traceparent", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_rules", b"_rules", "_state", b"_state", "_weight", b"_weight", "correlation_id", b"correlation_id", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "rules", b"rules", "state", b"state", "traceparent", b"traceparent", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -753,6 +761,8 @@ class UpdateProjectRequest(_message.Message):
     _WhichOneofArgType__max_in_progress: _TypeAlias = _typing.Literal["_max_in_progress", b"_max_in_progress"]  # noqa: Y015
     _WhichOneofReturnType__queue_window: _TypeAlias = _typing.Literal["queue_window"]  # noqa: Y015
     _WhichOneofArgType__queue_window: _TypeAlias = _typing.Literal["_queue_window", b"_queue_window"]  # noqa: Y015
+    _WhichOneofReturnType__rules: _TypeAlias = _typing.Literal["rules"]  # noqa: Y015
+    _WhichOneofArgType__rules: _TypeAlias = _typing.Literal["_rules", b"_rules"]  # noqa: Y015
     _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
     _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
@@ -763,6 +773,8 @@ class UpdateProjectRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_in_progress) -> _WhichOneofReturnType__max_in_progress | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_window) -> _WhichOneofReturnType__queue_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rules) -> _WhichOneofReturnType__rules | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
     @_typing.overload
