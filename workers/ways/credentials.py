@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from loom.errors import Invalid
 
@@ -34,9 +34,12 @@ def read(file: Path) -> Mapping[str, str]:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Invalid(f"others may read the credentials in {file}: chmod 600 {file}")
     found: dict[str, str] = {}
-    for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items():
-        if value is None or not _NAME.fullmatch(name) or "\0" in value:
-            raise Invalid(f"{file} has a line that is not NAME=value")
+    for line in parse_stream(StringIO(text)):
+        name, value = line.key, line.value
+        if name is None and not line.error:
+            continue  # a comment, or nothing
+        if name is None or value is None or not _NAME.fullmatch(name) or "\0" in value:
+            raise Invalid(f"{file}: line {line.original.line} is not NAME=value")
         if name.startswith("LOOM_"):
             raise Invalid(f"{file} sets {name}: what begins with LOOM_ is Loom's own")
         found[name] = value
