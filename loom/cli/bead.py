@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 from rich.markup import escape
 
-from loom.cli import acting, output, profile
-from loom.cli.argv import Argv
+from loom.cli import acting, output, profile, work
 from loom.cli.moment import Moment
 from loom.clients.control import ControlClient
 from loom.clients.representation import attempt_to_json, bead_to_json, why_to_json
@@ -43,12 +41,7 @@ for _act in (acting.cancel, acting.unblock, acting.refile):
 @click.argument("project_id", metavar="PROJECT")
 @click.option("--title", required=True, help="What is to be done, in one line.")
 @click.option("--description", default="", help="What is to be done, at length.")
-@click.option("--patch", type=click.File("rb"), help="A unified diff to apply; '-' reads it here.")
-@click.option(
-    "--test", type=Argv(), default="", help="The command that proves it, instead of the project's."
-)
-@click.option("--timeout", type=int, help="Seconds for that command, instead of the project's.")
-@click.option("--context", default="", help="A JSON object with more for the agent.")
+@work.options
 @click.option("--priority", type=click.IntRange(0, 3), default=2, help="0 (first) to 3.")
 @click.option("--id", "bead_id", default="", help="An id of your own.")
 @click.option(
@@ -61,29 +54,22 @@ for _act in (acting.cancel, acting.unblock, acting.refile):
 @output.as_json_option
 @click.pass_context
 def file(
-    ctx: click.Context, *, project_id: str, title: str, description: str,
-    patch: BinaryIO | None, test: tuple[str, ...], timeout: int | None, context: str,
-    priority: int, bead_id: str, not_before: datetime | None, blocked_by: tuple[str, ...],
-    parent: str, max_attempts: int, wait: bool, as_json: bool,
+    ctx: click.Context, /, *, project_id: str, title: str, description: str, priority: int,
+    bead_id: str, not_before: datetime | None, blocked_by: tuple[str, ...], parent: str,
+    max_attempts: int, wait: bool, as_json: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """File a bead in PROJECT.
 
     \b
     loom bead file shop --title 'Mend the sum' --patch mend.diff --wait
     git diff | loom bead file shop --title 'What I have here' --patch -
+    loom bead file shop --title 'Does it hold?' --verify --wait
     """
-    facts = _object(context)
-    if patch:
-        facts["patch"] = _text(patch.read())
-    if test:
-        facts["test_command"] = list(test)
-    if timeout is not None:
-        facts["timeout_s"] = timeout
     new = NewBead(
         title=title,
         id=bead_id,
         description=description,
-        context=facts,
+        context=work.context(**asked),
         priority=priority,
         not_before=not_before,
         blocked_by=blocked_by,
@@ -272,25 +258,6 @@ def _teller(as_json: bool) -> Callable[[Bead], None]:
             click.echo(f"{bead.id} {output.state_of(bead)}", err=True)
 
     return tell
-
-
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object in an option."""
-    try:
-        value = json.loads(text or "{}")
-    except ValueError as error:
-        raise click.BadParameter(f"it is not JSON: {error}", param_hint="--context") from error
-    if not isinstance(value, dict):
-        raise click.BadParameter("it is not a JSON object", param_hint="--context")
-    return value
-
-
-def _text(patch: bytes) -> str:
-    """The patch with its line ends as they are."""
-    try:
-        return patch.decode()
-    except UnicodeDecodeError as error:
-        raise click.BadParameter(f"it is not UTF-8: {error}", param_hint="--patch") from error
 
 
 def _show(found: Bead) -> None:

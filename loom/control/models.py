@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from loom.control.problem import Fault, InvalidFields
+from loom.domain.actions import MAX_WORK_BYTES, Actions
 from loom.domain.bead import MAX_BATCH, MAX_BLOCKERS, Amendment, NewBead
 from loom.domain.document import message_of
 from loom.domain.gitnames import branch_fault, repository_fault
@@ -37,6 +38,7 @@ from loom.domain.project import (
     ProjectChange,
     ProjectState,
 )
+from loom.domain.recipe import STEPS
 from loom.domain.reconciliation import MAX_GRACE_S
 from loom.domain.rulebook import RulesIn
 from loom.domain.rules import Rules
@@ -44,7 +46,6 @@ from loom.errors import Invalid
 
 MAX_TITLE = 200
 MAX_DESCRIPTION = 20_000
-MAX_PATCH_BYTES = 200 * 1024
 MAX_WORDS = 256
 MAX_WORD = 8_192
 MAX_QUEUE_WINDOW = 10_000
@@ -87,7 +88,11 @@ def _one_line(text: str) -> str:
 
 def _patch_size(text: str) -> str:
     size = len(text.encode())
-    return f"is {size} bytes; the limit is {MAX_PATCH_BYTES}" if size > MAX_PATCH_BYTES else ""
+    return f"is {size} bytes; the limit is {MAX_WORK_BYTES}" if size > MAX_WORK_BYTES else ""
+
+
+def _step(name: str) -> str:
+    return "" if name in set(STEPS) else f"is one of {', '.join(STEPS)}"
 
 
 Word = Annotated[str, StringConstraints(max_length=MAX_WORD)]
@@ -208,7 +213,10 @@ class ContextIn(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
+    way: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")] = ""
+    steps: Annotated[list[Annotated[str, _rule(_step)]], Field(min_length=1, max_length=16)] = []
     patch: Annotated[str, _rule(_patch_size)] = ""
+    actions: Actions = []
     test_command: Argv = Field(default_factory=list)
     timeout_s: Timeout = DEFAULT_TIMEOUT_S
     soft_timeout_s: Timeout | None = None

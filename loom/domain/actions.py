@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 from unicodedata import category
 
 from pydantic import (
@@ -31,6 +32,9 @@ MAX_PATH_BYTES, MAX_NAME_BYTES = 1_024, 255
 MAX_TEXT = 16 * 1024
 MAX_TITLE, MAX_DESCRIPTION = 200, 20_000
 MAX_WORDS, MAX_WORD = 256, 8_192
+MAX_DEPTH, MAX_CONTEXT_BYTES = 28, MAX_WORK_BYTES + 64 * 1024
+"""Of the context of a bead that another one files."""
+T = TypeVar("T")
 _GIT = frozenset({".git", "git~1"})
 """What git keeps its own things in, also by the short name that some file systems give it."""
 _ENDING = frozenset({"git_commit", "git_push"})
@@ -77,6 +81,32 @@ def _said(text: str) -> str:
     if not text.strip():
         raise _wrong("has to say something")
     return text
+
+
+def _storable(value: T) -> T:
+    """What a ledger keeps as JSON."""
+    if any("\0" in text for text in _texts(value, MAX_DEPTH)):
+        raise _wrong("holds NUL, which no text of a database does")
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except ValueError as error:
+        raise _wrong(f"is no JSON: {error}") from error
+    if size > MAX_CONTEXT_BYTES:
+        raise _wrong(f"is {size} bytes; the limit is {MAX_CONTEXT_BYTES}")
+    return value
+
+
+def _texts(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        if not depth:
+            raise _wrong(f"has more than {MAX_DEPTH} objects and lists within each other")
+        for inner in value:
+            yield from _texts(inner, depth - 1)
+        if isinstance(value, dict):
+            for inner in value.values():
+                yield from _texts(inner, depth - 1)
 
 
 def _program(words: list[str]) -> list[str]:
@@ -184,8 +214,10 @@ class BeadAsked(_Part):
     """A bead that is to be filed in the same project, once this one's result counts."""
 
     title: Annotated[str, StringConstraints(max_length=MAX_TITLE), AfterValidator(_title)]
-    description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] = ""
-    context: Mapping[str, Any] = Field(default_factory=dict)
+    description: Annotated[
+        str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(_storable)
+    ] = ""
+    context: Annotated[Mapping[str, Any], AfterValidator(_storable)] = Field(default_factory=dict)
     priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY)] = 2
 
     def sub_bead(self) -> SubBead:

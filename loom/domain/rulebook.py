@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from loom.domain import document, recipe_file
+from loom.domain import document, placeholders, recipe_file
 from loom.domain.document import Document, Words, fault
 from loom.domain.rules import Limits, Network, Rules, Strategy
 from loom.errors import Invalid
@@ -45,6 +45,15 @@ def _recipe(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _command(argv: list[str]) -> list[str]:
+    try:
+        if argv:
+            placeholders.check(argv)
+    except Invalid as error:
+        raise fault(error.detail) from error
+    return argv
+
+
 Protocol = Literal["file", "git", "http", "https", "ssh"]
 """What git may speak; not `ext` and `fd`, which run commands of the address's own."""
 
@@ -58,7 +67,7 @@ class RulesIn(Document):
     submodules: bool | None = None
     protocols: Annotated[list[Protocol], Field(max_length=8)] | None = None
     scan_secrets: bool | None = None
-    command: Words | None = None
+    command: Annotated[Words, AfterValidator(_command)] | None = None
     recipe: Annotated[dict[str, Any], AfterValidator(_recipe)] | None = None
     limits: LimitsIn | None = None
 
