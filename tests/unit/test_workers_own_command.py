@@ -163,6 +163,14 @@ def test_a_command_that_fails_is_asked_for_its_reason(
         (writes('{"notes": 1}'), "work", "report.notes: Input should be a valid string"),
         (writes('{"outcome": "ok"}'), "work", "report.outcome: Input should be 'done', 'failed'"),
         (writes('{"sub_beads": [{"title": ""}]}'), "work", "report.sub_beads.0.title: has to be"),
+        (
+            writes('{"sub_beads": [{"title": "x", "context": {"a": ["\\u0000"]}}]}'),
+            "work", "report.sub_beads.0.context: holds NUL",
+        ),
+        (
+            writes(f'{{"sub_beads": [{{"title": "x", "context": {{"a": {"[" * 40 + "]" * 40}}}}}]}}'),
+            "work", "report.sub_beads.0.context: has more than 28 objects and lists",
+        ),
         (writes('{"notes": "' + "x" * 20_000 + '"}'), "work", "report.notes: String should have"),
         (writes('{"notes": "\\u0000\\ud800"}'), "work", "report: Invalid JSON"),
         (

@@ -14,7 +14,7 @@ from dotenv.parser import parse_stream
 from loom.errors import Invalid
 
 FILE = "command.env"
-"""In the agent's HOME, unless its settings name another file."""
+"""In the agent's HOME, which no command sees."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
