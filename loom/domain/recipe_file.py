@@ -143,6 +143,8 @@ def parse(value: Any, where: str = FILE) -> Written:
 
 def parse_toml(text: str, where: str = FILE) -> Written:
     """The recipe in a text; raises Invalid naming what in it is wrong."""
+    if len(text.encode()) > MAX_BYTES:
+        raise Invalid(f"{where} has over {MAX_BYTES} bytes, which is the limit")
     try:
         value = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
