@@ -106,6 +106,8 @@ class Scratch:
                 *nodes.port_names(),
                 *(*SERVERS, POOLER),
                 *Fleet.port_names(self._agents),
+                # Nobody listens there: a drill keeps no artifacts.
+                "connectors",
             ],
             self._base,
         )

@@ -28,7 +28,13 @@ def equip(plan: render.Plan, project_id: str) -> None:
     Doing it again changes nothing.
     """
     name, who = name_of(project_id), plan.accounts
-    credentials.ensure(plan.home, who, credentials.broker(name), credentials.ledger(name))
+    credentials.ensure(
+        plan.home,
+        who,
+        credentials.broker(name),
+        credentials.ledger(name),
+        credentials.connectors(name),
+    )
     render.write_tokens(plan)
     folder = plan.home.workspaces / project_id
     for place in (folder, folder / "home", folder / "work"):
@@ -40,6 +46,7 @@ def equip(plan: render.Plan, project_id: str) -> None:
         "LOOM_AGENT_WORKSPACE": str(folder / "work"),
         **render.ledger_settings(plan, name),
         **render.broker_settings(plan, name),
+        **render.artifact_settings(plan, name),
     }
     who.write(plan.home.settings_file(name), as_settings_file(settings), who.agent)
 

@@ -38,6 +38,7 @@ ADDRESSES: dict[str, Address] = {
     "postgres": Address("postgres", 5432, "*"),
     "pgbouncer": Address("pgbouncer", 6432, ANYWHERE),
     "database": Address("database", 8089, ANYWHERE),
+    "connectors": Address("connectors", 8091, ANYWHERE),
 }
 """Where each service is in the network of compose.yaml."""
 

@@ -18,6 +18,8 @@ BROKER_USERS = ("control", "dispatcher", "ingester", "engine", "flower", "operat
 """Loom's own users on the broker; each agent has one more, which the fleet makes."""
 LEDGER_CALLERS = ("control", "dispatcher", "ingester", "engine", "operator")
 """Who calls the database service; each agent is one more."""
+CONNECTORS_CALLERS = ("control", "operator")
+"""Who calls the connectors service; each agent is one more."""
 POSTGRES_ROLES = ("postgres", "loom_owner", "loom_service", "loom_reader")
 POOLER_ADMIN = "loom_operator"
 
@@ -30,6 +32,11 @@ def broker(user: str) -> str:
 def ledger(caller: str) -> str:
     """The name of the secret that is this caller's token for the database service."""
     return f"ledger-{caller}"
+
+
+def connectors(caller: str) -> str:
+    """The name of the secret that is this caller's token for the connectors service."""
+    return f"connectors-{caller}"
 
 
 def postgres(role: str) -> str:
@@ -53,6 +60,7 @@ def every_name() -> tuple[str, ...]:
         COOKIE,
         *(broker(user) for user in BROKER_USERS),
         *(ledger(caller) for caller in LEDGER_CALLERS),
+        *(connectors(caller) for caller in CONNECTORS_CALLERS),
         *(postgres(role) for role in (*POSTGRES_ROLES, POOLER_ADMIN)),
     )
 

@@ -91,6 +91,21 @@ class Home:
         return self.etc / "ledger-tokens"
 
     @property
+    def connectors_tokens_file(self) -> Path:
+        """Who may call the connectors service, in the same form."""
+        return self.etc / "connectors-tokens"
+
+    @property
+    def artifacts(self) -> Path:
+        """What attempts left, where it is kept on this disk."""
+        return self.path / "data" / "artifacts"
+
+    @property
+    def s3(self) -> Path:
+        """What the operator writes to keep artifacts in a bucket instead: LOOM_S3_* settings."""
+        return self.secrets / "s3.env"
+
+    @property
     def supervisor_config(self) -> Path:
         """supervisord's configuration."""
         return self.etc / "supervisord.conf"

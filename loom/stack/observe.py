@@ -46,6 +46,7 @@ def urls(ports: Ports) -> dict[str, str]:
         "postgres": f"postgresql://{HOST}:{ports.of('postgres')}/loom",
         "pgbouncer": f"postgresql://{HOST}:{ports.of('pgbouncer')}/loom",
         "database": f"grpc://{HOST}:{ports.of('database')}",
+        "connectors": f"grpc://{HOST}:{ports.of('connectors')}",
         "epmd": f"epmd://{HOST}:{ports.of('epmd')}",
     }
 
@@ -66,6 +67,7 @@ def probes(ports: Ports) -> dict[str, Callable[[], Answer]]:
         "postgres": lambda: probe.postgres(ports.of("postgres")),
         "pgbouncer": lambda: probe.pooler(ports.of("pgbouncer")),
         "database": lambda: probe.grpc_health(ports.of("database")),
+        "connectors": lambda: probe.grpc_health(ports.of("connectors")),
         "epmd": lambda: probe.epmd(ports.of("epmd")),
     }
 

@@ -22,6 +22,7 @@ OFFSETS: dict[str, int] = {
     "pgbouncer": 8,
     "database": 9,
     "supervisor": 10,
+    "connectors": 11,
 }
 """What listens where, as a distance from the base."""
 

@@ -133,6 +133,7 @@ def main() -> None:
     questions = {
         "pgbouncer": lambda: pooler(port),
         "database": lambda: grpc_health(port),
+        "connectors": lambda: grpc_health(port),
         "control": lambda: http(f"http://{HOST}:{port}/readyz"),
         "flower": lambda: http(f"http://{HOST}:{port}/healthcheck"),
     }

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dotenv import dotenv_values
+
+from loom.errors import Invalid
 from loom.messaging.topology import Permission, permission_of
 from loom.stack import credentials, flower, pgbouncer, postgres, rabbitmq
 from loom.stack.accounts import Account, Accounts
@@ -56,6 +59,7 @@ def lay_out(plan: Plan) -> None:
         who.folder(folder, who.operator, mode)
     who.folder(home.postgres, who.postgres, 0o700)
     who.folder(home.rabbitmq, who.rabbitmq, 0o700)
+    who.folder(home.artifacts, who.service, 0o700)
     credentials.ensure(home, who, *credentials.every_name())
 
 
@@ -93,12 +97,16 @@ def write_all(plan: Plan, more_users: Mapping[str, Permission] | None = None) ->
 
 
 def write_tokens(plan: Plan) -> None:
-    """Write who may call the database service; it reads the file again when it changes."""
-    lines = [
-        f"{secret.name.removeprefix('ledger-')} {credentials.sha256(secret.read_text().strip())}\n"
-        for secret in sorted(plan.home.secrets.glob("ledger-*"))
-    ]
-    plan.accounts.write(plan.home.tokens_file, "".join(lines), plan.accounts.service)
+    """Write who may call each gRPC service; it reads its file again when that changes."""
+    for file, prefix in (
+        (plan.home.tokens_file, credentials.ledger("")),
+        (plan.home.connectors_tokens_file, credentials.connectors("")),
+    ):
+        lines = [
+            f"{secret.name.removeprefix(prefix)} {credentials.sha256(secret.read_text().strip())}\n"
+            for secret in sorted(plan.home.secrets.glob(f"{prefix}*"))
+        ]
+        plan.accounts.write(file, "".join(lines), plan.accounts.service)
 
 
 def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
@@ -138,8 +146,16 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
             "LOOM_DATABASE_READER_PASSWORD": roles["loom_reader"],
             "LOOM_DATABASE_TOKENS_FILE": str(home.tokens_file),
         },
+        "connectors": common
+        | {
+            "LOOM_CONNECTORS_LISTEN": listen("connectors"),
+            "LOOM_CONNECTORS_TOKENS_FILE": str(home.connectors_tokens_file),
+            "LOOM_CONNECTORS_FOLDER": str(home.artifacts),
+        }
+        | bucket_settings(home),
         "control": common
         | ledger_settings(plan, "control")
+        | artifact_settings(plan, "control")
         | {
             "LOOM_CONTROL_LISTEN": listen("control"),
             "LOOM_CONTROL_TOKEN_SHA256": credentials.sha256(home.secret(credentials.API_TOKEN)),
@@ -166,6 +182,28 @@ def ledger_settings(plan: Plan, caller: str) -> dict[str, str | int]:
         "LOOM_LEDGER_TARGET": str(plan.addresses.address("database")),
         "LOOM_LEDGER_TOKEN": plan.home.secret(credentials.ledger(caller)),
     }
+
+
+def artifact_settings(plan: Plan, caller: str) -> dict[str, str | int]:
+    """How this caller reaches the connectors service."""
+    return {
+        "LOOM_ARTIFACTS_TARGET": str(plan.addresses.address("connectors")),
+        "LOOM_ARTIFACTS_TOKEN": plan.home.secret(credentials.connectors(caller)),
+    }
+
+
+def bucket_settings(home: Home) -> dict[str, str | int]:
+    """The bucket that the operator named, if any; raises Invalid for what is no such setting."""
+    if not home.s3.exists():
+        return {}
+    found = dotenv_values(home.s3, interpolate=False)
+    if strange := sorted(name for name in found if not name.startswith("LOOM_S3_")):
+        raise Invalid(
+            f"{home.s3} holds the LOOM_S3_ settings of the connectors service alone, and has "
+            f"{', '.join(strange)}",
+            file=str(home.s3),
+        )
+    return {"LOOM_CONNECTORS_STORE": "s3", **{name: text or "" for name, text in found.items()}}
 
 
 def broker_settings(plan: Plan, user: str) -> dict[str, str | int]:

@@ -14,7 +14,9 @@ from loom.stack.render import Plan, code_digest, digest_of
 INFRASTRUCTURE = ("epmd", "rabbitmq", "postgres", "pgbouncer")
 """What Loom's own services stand on."""
 
-LOOM = ("database", "control", "dispatcher", "ingester", "engine", "fleet", "flower")
+LOOM = (
+    "database", "connectors", "control", "dispatcher", "ingester", "engine", "fleet", "flower",
+)  # fmt: skip
 """Loom's own services, beside an agent for each project."""
 
 
@@ -72,7 +74,7 @@ def loom_services(plan: Plan) -> list[Program]:
             settings_environment(home.settings_file(name)),
             digest=code + digest_of(home.settings_file(name)),
         )
-        for name in ("database", "control", "dispatcher", "ingester", "engine")
+        for name in ("database", "connectors", "control", "dispatcher", "ingester", "engine")
     ]
     return [
         *own,

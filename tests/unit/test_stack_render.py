@@ -20,6 +20,7 @@ from loom.stack.accounts import Account
 from loom.stack.home import Home, as_settings_file, find_home
 from loom.stack.ports import OFFSETS, SPAN, Ports
 from loom.stack.program import Program, render
+from loom.stack.render import bucket_settings
 
 ME = Account("me", os.getuid(), os.getgid())
 
@@ -153,3 +154,18 @@ def test_a_bead_of_a_day_stays_with_its_agent(tmp_path: Path) -> None:
     match = re.search(r"consumer_timeout = (\d+)", rabbitmq.config(Home(tmp_path), Ports(9000)))
     assert match
     assert int(match[1]) > 24 * 3600 * 1000
+
+
+def test_artifacts_go_to_a_bucket_once_the_operator_names_one(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.secrets.mkdir()
+    assert bucket_settings(home) == {}
+    home.s3.write_text("LOOM_S3_BUCKET=loom\nLOOM_S3_SECRET_KEY='it$ #1'\n")
+    assert bucket_settings(home) == {
+        "LOOM_CONNECTORS_STORE": "s3",
+        "LOOM_S3_BUCKET": "loom",
+        "LOOM_S3_SECRET_KEY": "it$ #1",
+    }
+    home.s3.write_text("LOOM_CONNECTORS_LISTEN=0.0.0.0:1\n")
+    with pytest.raises(Invalid, match="LOOM_CONNECTORS_LISTEN"):
+        bucket_settings(home)
