@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from loom.domain import rulebook
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
-from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.evidence import FailureClass
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.project import Project, ProjectState
 from loom.domain.replay import LetterState
 from loom.domain.waiting import Reason, Why
 from loom.messaging.deadletter import DeadLetter
+from loom.messaging.evidence import (
+    artifacts_from_json,
+    artifacts_to_json,
+    commits_from_json,
+    commits_to_json,
+    steps_from_json,
+    steps_to_json,
+)
 
 API = "/api/v1"
 
@@ -132,7 +140,7 @@ def bead_to_json(bead: Bead) -> dict[str, Any]:
         "epoch": bead.epoch,
         "version": bead.version,
         "correlation_id": bead.correlation_id,
-        "commits": _commits_to_json(bead.commits),
+        "commits": commits_to_json(bead.commits),
         "created_at": time_to_json(bead.created_at),
         "updated_at": time_to_json(bead.updated_at),
         "closed_at": time_to_json(bead.closed_at),
@@ -160,7 +168,7 @@ def bead_from_json(document: Mapping[str, Any]) -> Bead:
         epoch=document["epoch"],
         version=document["version"],
         correlation_id=document["correlation_id"],
-        commits=_commits_from_json(document["commits"]),
+        commits=commits_from_json(document["commits"]),
         created_at=datetime.fromisoformat(document["created_at"]),
         updated_at=datetime.fromisoformat(document["updated_at"]),
         closed_at=time_from_json(document["closed_at"]),
@@ -224,18 +232,11 @@ def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
         "finished_at": time_to_json(attempt.finished_at),
         "failure_class": attempt.failure_class.value if attempt.failure_class else None,
         "reason": attempt.reason,
-        "steps": [
-            {
-                "name": step.name,
-                "argv": list(step.argv),
-                "exit_code": step.exit_code,
-                "duration_s": step.duration_s,
-                "output_tail": step.output_tail,
-            }
-            for step in attempt.steps
-        ],
-        "commits": _commits_to_json(attempt.commits),
+        "steps": steps_to_json(attempt.steps),
+        "commits": commits_to_json(attempt.commits),
         "output": attempt.output,
+        "artifacts": artifacts_to_json(attempt.artifacts),
+        "notes": attempt.notes,
     }
 
 
@@ -252,12 +253,11 @@ def attempt_from_json(document: Mapping[str, Any]) -> Attempt:
         finished_at=time_from_json(document["finished_at"]),
         failure_class=FailureClass(failure_class) if failure_class else None,
         reason=document["reason"],
-        steps=tuple(
-            Step(s["name"], tuple(s["argv"]), s["exit_code"], s["duration_s"], s["output_tail"])
-            for s in document["steps"]
-        ),
-        commits=_commits_from_json(document["commits"]),
+        steps=steps_from_json(document["steps"]),
+        commits=commits_from_json(document["commits"]),
         output=document["output"],
+        artifacts=artifacts_from_json(document["artifacts"]),
+        notes=document["notes"],
     )
 
 
@@ -320,11 +320,3 @@ def dead_letter_from_json(document: Mapping[str, Any]) -> DeadLetter:
         note=document["note"],
         cut=document["cut"],
     )
-
-
-def _commits_to_json(commits: Iterable[Commit]) -> list[dict[str, str]]:
-    return [{"sha": commit.sha, "branch": commit.branch} for commit in commits]
-
-
-def _commits_from_json(commits: Iterable[Mapping[str, str]]) -> tuple[Commit, ...]:
-    return tuple(Commit(commit["sha"], commit["branch"]) for commit in commits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loom.database.changes import Report
 from loom.database.filing import storable
 from loom.domain.evidence import FailureClass, Outcome
-from loom.rpc import codec
+from loom.rpc import evidence
 from loom.rpc.v1 import database_pb2 as pb
 
 _CLASSES = {failure.value: failure for failure in FailureClass}
@@ -22,12 +22,15 @@ def from_pb(result: pb.Result) -> Report:
         progress=result.progress,
         outcome=Outcome(
             succeeded=result.succeeded,
-            steps=codec.steps_from_pb(result.steps),
-            commits=codec.commits_from_pb(result.commits),
+            steps=evidence.steps_from_pb(result.steps),
+            commits=evidence.commits_from_pb(result.commits),
             output=result.output,
             failure_class=None if result.succeeded else _CLASSES.get(result.failure_class),
             reason=result.reason,
-            artifacts=tuple(result.artifacts),
+            artifacts=evidence.artifacts_from_pb(result.artifacts),
+            planned=tuple(result.planned),
+            notes=result.notes,
+            sub_beads=evidence.sub_beads_from_pb(result.sub_beads),
         ),
         correlation_id=storable(result.correlation_id),
         traceparent=storable(result.traceparent),

@@ -11,10 +11,11 @@ from loom.database import tables
 from loom.database.changes import Running, Standing
 from loom.domain import rulebook
 from loom.domain.bead import Attempt, Bead
-from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.evidence import FailureClass
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.priority import waiting_since
 from loom.domain.project import Project, ProjectState
+from loom.messaging.evidence import artifacts_from_json, commits_from_json, steps_from_json
 
 
 def bead(row: RowMapping) -> Bead:
@@ -32,7 +33,7 @@ def bead(row: RowMapping) -> Bead:
         epoch=row["epoch"],
         version=row["version"],
         correlation_id=row["correlation_id"],
-        commits=_commits(row["commits"]),
+        commits=commits_from_json(row["commits"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         closed_at=row["closed_at"],
@@ -76,22 +77,11 @@ def attempt(row: RowMapping) -> Attempt:
         failure_class=FailureClass(row["failure_class"]) if row["failure_class"] else None,
         reason=row["reason"],
         output=row["output"],
-        steps=tuple(
-            Step(
-                name=s["name"],
-                argv=tuple(s["argv"]),
-                exit_code=s["exit_code"],
-                duration_s=s["duration_s"],
-                output_tail=s["output_tail"],
-            )
-            for s in row["steps"]
-        ),
-        commits=_commits(row["commits"]),
+        steps=steps_from_json(row["steps"]),
+        commits=commits_from_json(row["commits"]),
+        artifacts=artifacts_from_json(row["artifacts"]),
+        notes=row["notes"],
     )
-
-
-def _commits(value: list[dict[str, str]]) -> tuple[Commit, ...]:
-    return tuple(Commit(c["sha"], c["branch"]) for c in value)
 
 
 def standing(row: RowMapping, running: Running | None = None) -> Standing:

@@ -98,6 +98,7 @@ attempt = Table(
     Column("steps", JSONB, nullable=False),
     Column("commits", JSONB, nullable=False),
     Column("artifacts", JSONB, nullable=False),
+    Column("notes", Text, nullable=False),
 )
 
 outbox = Table(

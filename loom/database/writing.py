@@ -15,10 +15,10 @@ from loom.database import blockers
 from loom.database.changes import Changes, Ended, Event, Moved, Owed, Started
 from loom.database.filing import storable
 from loom.database.ordering import RANK
-from loom.domain.evidence import Commit, Step
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import Resolution
 from loom.domain.priority import rank
+from loom.messaging.evidence import artifacts_to_json, commits_to_json, steps_to_json
 
 # Each part is a WITH query over rows that come as one JSON parameter, so that the statement is
 # the same for one row and for a thousand. The planner takes any such parameter for a hundred rows;
@@ -46,10 +46,11 @@ _ENDED = """ended_rows AS (
     UPDATE attempt a
        SET outcome = r.outcome, finished_at = clock_timestamp(),
            failure_class = r.failure_class, reason = r.reason, output = r.output,
-           steps = r.steps, commits = r.commits, artifacts = r.artifacts
+           steps = r.steps, commits = r.commits, artifacts = r.artifacts,
+           notes = r.notes
       FROM jsonb_to_recordset(CAST(:ended AS jsonb)) AS r (
            bead_id text, epoch bigint, outcome text, failure_class text, reason text,
-           output text, steps jsonb, commits jsonb, artifacts jsonb)
+           output text, steps jsonb, commits jsonb, artifacts jsonb, notes text)
      WHERE a.bead_id = r.bead_id AND a.epoch = r.epoch AND a.outcome = 'running'
        AND a.bead_id = ANY(:ended_ids))"""
 
@@ -182,25 +183,6 @@ def _json(rows: Any) -> str:
     return json.dumps(list(rows))
 
 
-def steps_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
-    """Evidence as the ledger keeps it."""
-    return [
-        {
-            "name": storable(s.name),
-            "argv": [storable(a) for a in s.argv],
-            "exit_code": s.exit_code,
-            "duration_s": s.duration_s,
-            "output_tail": storable(s.output_tail),
-        }
-        for s in steps
-    ]
-
-
-def commits_json(commits: tuple[Commit, ...]) -> list[dict[str, str]]:
-    """Commits as the ledger keeps them."""
-    return [{"sha": storable(c.sha), "branch": storable(c.branch)} for c in commits]
-
-
 def _moved(move: Moved) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": move.id,
@@ -212,7 +194,7 @@ def _moved(move: Moved) -> dict[str, Any]:
         "forgiven": move.forgiven,
     }
     if move.commits is not None:
-        row["commits"] = commits_json(move.commits)
+        row["commits"] = _storable(commits_to_json(move.commits))
     if move.edit is not None:
         row |= {
             "title": move.edit.title,
@@ -232,9 +214,10 @@ def _ended(end: Ended) -> dict[str, Any]:
         "failure_class": evidence.failure_class.value if evidence.failure_class else None,
         "reason": storable(evidence.reason),
         "output": storable(evidence.output),
-        "steps": steps_json(evidence.steps),
-        "commits": commits_json(evidence.commits),
-        "artifacts": [storable(artifact) for artifact in evidence.artifacts],
+        "steps": _storable(steps_to_json(evidence.steps)),
+        "commits": _storable(commits_to_json(evidence.commits)),
+        "artifacts": _storable(artifacts_to_json(evidence.artifacts)),
+        "notes": storable(evidence.notes),
     }
 
 
@@ -274,11 +257,18 @@ def _event(ord_: int, event: Event) -> dict[str, Any]:
         "project_id": event.project_id,
         "bead_id": event.bead_id,
         "epoch": event.epoch,
-        "data": _storable_data(event.data),
+        "data": _storable(event.data),
         "correlation_id": event.correlation_id,
         "traceparent": event.traceparent,
     }
 
 
-def _storable_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: storable(v) if isinstance(v, str) else v for k, v in data.items()}
+def _storable(value: Any) -> Any:
+    """A JSON value with every text as PostgreSQL can hold it."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {key: _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.evidence import Artifact, Commit, FailureClass, Step
 from loom.domain.lifecycle import Resolution, State
 
 MAX_BATCH = 1_000
@@ -71,7 +71,7 @@ class Attempt:
     """One try at a bead, from its claim to its end.
 
     outcome: running, succeeded, failed, lost (its lease ran out), superseded (taken over) or
-    cancelled.
+    cancelled. notes: what whoever worked wants a person to read.
     """
 
     bead_id: str
@@ -86,6 +86,8 @@ class Attempt:
     steps: tuple[Step, ...] = ()
     commits: tuple[Commit, ...] = ()
     output: str = ""
+    artifacts: tuple[Artifact, ...] = ()
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

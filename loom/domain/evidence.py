@@ -7,6 +7,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+MAX_STEPS = 200
+"""Of one attempt."""
+MAX_FAILURES = 100
+"""Tests that failed and are told of by name, of one step."""
+MAX_FINDINGS = 200
+"""Of one step."""
+MAX_ARTIFACTS = 500
+"""Of one attempt."""
+MAX_SUB_BEADS = 50
+"""That one attempt may ask for."""
+
 
 class FailureClass(StrEnum):
     """Why an attempt failed, which decides whether another is made."""

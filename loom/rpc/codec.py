@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,13 +10,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from loom.domain import rulebook
 from loom.domain.audit import AuditLine, Intervention
 from loom.domain.bead import Attempt, Bead, NewBead
-from loom.domain.evidence import Commit, FailureClass, Step
+from loom.domain.evidence import FailureClass
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import OutboxKind, OutboxRow
 from loom.domain.project import Project, ProjectState
 from loom.domain.replay import LetterGroup, LetterState, Replay, ReplayState
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
+from loom.rpc.evidence import (
+    artifacts_from_pb,
+    artifacts_to_pb,
+    commits_from_pb,
+    commits_to_pb,
+    steps_from_pb,
+    steps_to_pb,
+    sub_beads_to_pb,
+)
 from loom.rpc.v1 import database_pb2 as pb
 
 
@@ -33,44 +41,6 @@ def stamp(moment: datetime | None) -> Timestamp | None:
 def moment(timestamp: Timestamp) -> datetime:
     """A protobuf timestamp in UTC."""
     return timestamp.ToDatetime(tzinfo=UTC)
-
-
-def steps_to_pb(steps: Iterable[Step]) -> list[pb.Step]:
-    """Evidence."""
-    return [
-        pb.Step(
-            name=s.name,
-            argv=s.argv,
-            exit_code=s.exit_code,
-            duration_s=s.duration_s,
-            output_tail=s.output_tail,
-        )
-        for s in steps
-    ]
-
-
-def steps_from_pb(steps: Iterable[pb.Step]) -> tuple[Step, ...]:
-    """Evidence."""
-    return tuple(
-        Step(
-            name=s.name,
-            argv=tuple(s.argv),
-            exit_code=s.exit_code if s.HasField("exit_code") else None,
-            duration_s=s.duration_s,
-            output_tail=s.output_tail,
-        )
-        for s in steps
-    )
-
-
-def commits_to_pb(commits: Iterable[Commit]) -> list[pb.Commitish]:
-    """Pushed commits."""
-    return [pb.Commitish(sha=c.sha, branch=c.branch) for c in commits]
-
-
-def commits_from_pb(commits: Iterable[pb.Commitish]) -> tuple[Commit, ...]:
-    """Pushed commits."""
-    return tuple(Commit(c.sha, c.branch) for c in commits)
 
 
 def bead_to_pb(bead: Bead) -> pb.Bead:
@@ -195,6 +165,8 @@ def attempt_to_pb(attempt: Attempt) -> pb.Attempt:
         output=attempt.output,
         steps=steps_to_pb(attempt.steps),
         commits=commits_to_pb(attempt.commits),
+        artifacts=artifacts_to_pb(attempt.artifacts),
+        notes=attempt.notes,
     )
 
 
@@ -213,6 +185,8 @@ def attempt_from_pb(attempt: pb.Attempt) -> Attempt:
         output=attempt.output,
         steps=steps_from_pb(attempt.steps),
         commits=commits_from_pb(attempt.commits),
+        artifacts=artifacts_from_pb(attempt.artifacts),
+        notes=attempt.notes,
     )
 
 
@@ -256,7 +230,10 @@ def result_to_pb(message: ResultMessage, traceparent: str) -> pb.Result:
         output=outcome.output,
         commits=commits_to_pb(outcome.commits),
         steps=steps_to_pb(outcome.steps),
-        artifacts=outcome.artifacts,
+        artifacts=artifacts_to_pb(outcome.artifacts),
+        planned=outcome.planned,
+        notes=outcome.notes,
+        sub_beads=sub_beads_to_pb(outcome.sub_beads),
         correlation_id=message.correlation_id,
         traceparent=traceparent,
     )

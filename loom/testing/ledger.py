@@ -533,6 +533,7 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence):
                     a, outcome=end.outcome, finished_at=at, reason=evidence.reason,
                     failure_class=evidence.failure_class, steps=evidence.steps,
                     commits=evidence.commits, output=evidence.output,
+                    artifacts=evidence.artifacts, notes=evidence.notes,
                 ),
             )  # fmt: skip
         for start in changes.started:

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.domain.evidence import (
+    Artifact,
+    Commit,
+    FailureClass,
+    Finding,
+    Outcome,
+    Step,
+    StepKind,
+    SubBead,
+    TestFailure,
+    TestReport,
+)
 from loom.messaging import deadletter, event, result, task
 from loom.messaging.envelope import Delivery, Envelope
 from loom.messaging.topology import RESULTS_QUEUE, task_key
@@ -63,18 +74,49 @@ COMPLETED = a_report(
     Outcome(
         succeeded=True,
         steps=(
-            Step("test", ("pytest", "-q"), 0, 1.25, "1 passed"),
+            Step(
+                "ruff",
+                ("ruff", "check"),
+                1,
+                0.25,
+                kind=StepKind.LINT,
+                advisory=True,
+                findings=(Finding("ruff", "calculator.py", 3, "F401", "unused import"),),
+            ),
+            Step(
+                "test",
+                ("pytest", "-q"),
+                0,
+                1.25,
+                "1 passed",
+                tests=TestReport("pytest", total=2, passed=1, failed=0, skipped=1),
+                log=Artifact("log/test.txt", "b" * 64, 9, "text/plain"),
+            ),
             Step("push", ("git", "push"), 0, 0.5),
         ),
         commits=(Commit("a" * 40, "agent/bd-1"),),
         output="1 passed",
-        artifacts=("report.xml",),
+        artifacts=(Artifact("report.xml", "c" * 64, 812, "application/xml"),),
+        planned=("ruff", "test"),
+        notes="The import can go.",
+        sub_beads=(SubBead("Take the import away", context={"found_in": "calculator.py"}),),
     )
 )
 FAILED = a_report(
     Outcome(
         succeeded=False,
-        steps=(Step("test", ("pytest", "-q"), None, 60.0, "…"),),
+        steps=(
+            Step(
+                "test",
+                ("pytest", "-q"),
+                None,
+                60.0,
+                "…",
+                tests=TestReport(
+                    "junit", 1, 0, 1, 0, (TestFailure("t.test_sum", "assert 3 == 4"),)
+                ),
+            ),
+        ),
         failure_class=FailureClass.TIMEOUT,
         reason="pytest ran into its limit of 60 s",
     )

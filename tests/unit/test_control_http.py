@@ -9,7 +9,17 @@ from control_api import BEARER, PROJECT, Api, finish
 
 from loom.control.app import create_app
 from loom.control.readiness import Probe
-from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.domain.evidence import (
+    Artifact,
+    Commit,
+    FailureClass,
+    Finding,
+    Outcome,
+    Step,
+    StepKind,
+    TestFailure,
+    TestReport,
+)
 from loom.errors import Unavailable
 from loom.messaging.deadletter import DeadLetter
 from loom.settings import ControlSettings
@@ -117,10 +127,15 @@ def test_beads_are_listed_by_project_state_and_resolution(api: Api) -> None:
 
 def test_the_attempts_of_a_bead_come_with_their_evidence(api: Api) -> None:
     bead = api.file()
-    step = Step("test", ("python3", "-m", "unittest"), 1, 0.5, "FAILED")
+    step = Step(
+        "unit", ("python3", "-m", "unittest"), 1, 0.5, "FAILED", StepKind.TEST,
+        tests=TestReport("unittest", 2, 1, 1, 0, (TestFailure("t.test_sum", "3 != 4"),)),
+        findings=(Finding("flake8", "t.py", 3, "F401", "unused"),),
+        log=Artifact("log/unit.txt", "a" * 64, 6, "text/plain"),
+    )  # fmt: skip
     failed = Outcome(
         succeeded=False, steps=(step,), output="FAILED", failure_class=FailureClass.WORK,
-        reason="the tests fail",
+        reason="the tests fail", artifacts=(Artifact("out.bin", "b" * 64, 3),), notes="Look here.",
     )  # fmt: skip
     finish(api.ledger, bead["id"], failed)
 
@@ -130,13 +145,47 @@ def test_the_attempts_of_a_bead_come_with_their_evidence(api: Api) -> None:
     assert (attempts[0]["failure_class"], attempts[0]["reason"]) == ("work", "the tests fail")
     assert attempts[0]["steps"] == [
         {
-            "name": "test",
+            "name": "unit",
+            "kind": "test",
             "argv": ["python3", "-m", "unittest"],
             "exit_code": 1,
             "duration_s": 0.5,
+            "advisory": False,
+            "tests": {
+                "format": "unittest",
+                "total": 2,
+                "passed": 1,
+                "failed": 1,
+                "skipped": 0,
+                "failures": [{"name": "t.test_sum", "message": "3 != 4"}],
+            },
+            "findings": [
+                {
+                    "tool": "flake8",
+                    "file": "t.py",
+                    "line": 3,
+                    "rule": "F401",
+                    "message": "unused",
+                }
+            ],
             "output_tail": "FAILED",
+            "log": {
+                "name": "log/unit.txt",
+                "sha256": "a" * 64,
+                "size": 6,
+                "media_type": "text/plain",
+            },
         }
     ]
+    assert attempts[0]["artifacts"] == [
+        {
+            "name": "out.bin",
+            "sha256": "b" * 64,
+            "size": 3,
+            "media_type": "application/octet-stream",
+        }
+    ]
+    assert attempts[0]["notes"] == "Look here."
 
 
 @pytest.mark.parametrize(

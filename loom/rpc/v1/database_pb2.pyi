@@ -12,6 +12,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from loom.rpc.v1 import evidence_pb2 as _evidence_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -373,13 +374,32 @@ class Step(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     DURATION_S_FIELD_NUMBER: _builtins.int
     OUTPUT_TAIL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ADVISORY_FIELD_NUMBER: _builtins.int
+    TESTS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     exit_code: _builtins.int
     """Unset when it did not end by itself."""
     duration_s: _builtins.float
     output_tail: _builtins.str
+    kind: _builtins.str
+    """checkout, prepare, work, build, lint, test, commit, push; empty: as the name says."""
+    advisory: _builtins.bool
+    """Its failing does not fail the attempt."""
     @_builtins.property
     def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def tests(self) -> _evidence_pb2.TestReport:
+        """Unset when no report was read."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_evidence_pb2.Finding]: ...
+    @_builtins.property
+    def log(self) -> _evidence_pb2.Artifact:
+        """The whole output; unset when it was not kept."""
+
     def __init__(
         self,
         *,
@@ -388,10 +408,15 @@ class Step(_message.Message):
         exit_code: _builtins.int | None = ...,
         duration_s: _builtins.float = ...,
         output_tail: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        advisory: _builtins.bool = ...,
+        tests: _evidence_pb2.TestReport | None = ...,
+        findings: _abc.Iterable[_evidence_pb2.Finding] | None = ...,
+        log: _evidence_pb2.Artifact | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "log", b"log", "tests", b"tests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "argv", b"argv", "duration_s", b"duration_s", "exit_code", b"exit_code", "name", b"name", "output_tail", b"output_tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "advisory", b"advisory", "argv", b"argv", "duration_s", b"duration_s", "exit_code", b"exit_code", "findings", b"findings", "kind", b"kind", "log", b"log", "name", b"name", "output_tail", b"output_tail", "tests", b"tests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -1561,9 +1586,12 @@ class Result(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     COMMITS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
-    ARTIFACTS_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    ARTIFACTS_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    SUB_BEADS_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     project_id: _builtins.str
     bead_id: _builtins.str
@@ -1573,17 +1601,24 @@ class Result(_message.Message):
     progress: _builtins.bool
     """Not an end, only a sign of life."""
     failure_class: _builtins.str
-    """work, infra, timeout; empty when it succeeded."""
+    """work, infra, timeout, no_tests; empty when it succeeded."""
     reason: _builtins.str
     output: _builtins.str
     correlation_id: _builtins.str
     traceparent: _builtins.str
+    notes: _builtins.str
     @_builtins.property
     def commits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Commitish]: ...
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]: ...
     @_builtins.property
-    def artifacts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[_evidence_pb2.Artifact]: ...
+    @_builtins.property
+    def planned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the steps that have to leave evidence."""
+
+    @_builtins.property
+    def sub_beads(self) -> _containers.RepeatedCompositeFieldContainer[_evidence_pb2.SubBead]: ...
     def __init__(
         self,
         *,
@@ -1599,13 +1634,16 @@ class Result(_message.Message):
         output: _builtins.str = ...,
         commits: _abc.Iterable[Global___Commitish] | None = ...,
         steps: _abc.Iterable[Global___Step] | None = ...,
-        artifacts: _abc.Iterable[_builtins.str] | None = ...,
         correlation_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        artifacts: _abc.Iterable[_evidence_pb2.Artifact] | None = ...,
+        planned: _abc.Iterable[_builtins.str] | None = ...,
+        notes: _builtins.str = ...,
+        sub_beads: _abc.Iterable[_evidence_pb2.SubBead] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "artifacts", b"artifacts", "bead_id", b"bead_id", "commits", b"commits", "correlation_id", b"correlation_id", "epoch", b"epoch", "failure_class", b"failure_class", "message_id", b"message_id", "output", b"output", "progress", b"progress", "project_id", b"project_id", "reason", b"reason", "steps", b"steps", "succeeded", b"succeeded", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "artifacts", b"artifacts", "bead_id", b"bead_id", "commits", b"commits", "correlation_id", b"correlation_id", "epoch", b"epoch", "failure_class", b"failure_class", "message_id", b"message_id", "notes", b"notes", "output", b"output", "planned", b"planned", "progress", b"progress", "project_id", b"project_id", "reason", b"reason", "steps", b"steps", "sub_beads", b"sub_beads", "succeeded", b"succeeded", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1883,6 +1921,8 @@ class Attempt(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     COMMITS_FIELD_NUMBER: _builtins.int
+    ARTIFACTS_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     bead_id: _builtins.str
     epoch: _builtins.int
     agent_id: _builtins.str
@@ -1891,6 +1931,7 @@ class Attempt(_message.Message):
     failure_class: _builtins.str
     reason: _builtins.str
     output: _builtins.str
+    notes: _builtins.str
     @_builtins.property
     def claimed_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1901,6 +1942,8 @@ class Attempt(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]: ...
     @_builtins.property
     def commits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Commitish]: ...
+    @_builtins.property
+    def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[_evidence_pb2.Artifact]: ...
     def __init__(
         self,
         *,
@@ -1916,10 +1959,12 @@ class Attempt(_message.Message):
         output: _builtins.str = ...,
         steps: _abc.Iterable[Global___Step] | None = ...,
         commits: _abc.Iterable[Global___Commitish] | None = ...,
+        artifacts: _abc.Iterable[_evidence_pb2.Artifact] | None = ...,
+        notes: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claimed_at", b"claimed_at", "finished_at", b"finished_at", "lease_until", b"lease_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "bead_id", b"bead_id", "claimed_at", b"claimed_at", "commits", b"commits", "epoch", b"epoch", "failure_class", b"failure_class", "finished_at", b"finished_at", "lease_until", b"lease_until", "outcome", b"outcome", "output", b"output", "reason", b"reason", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "artifacts", b"artifacts", "bead_id", b"bead_id", "claimed_at", b"claimed_at", "commits", b"commits", "epoch", b"epoch", "failure_class", b"failure_class", "finished_at", b"finished_at", "lease_until", b"lease_until", "notes", b"notes", "outcome", b"outcome", "output", b"output", "reason", b"reason", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
