@@ -101,9 +101,9 @@ class Home:
         return self.path / "data" / "artifacts"
 
     @property
-    def s3(self) -> Path:
-        """What the operator writes to keep artifacts in a bucket instead: LOOM_S3_* settings."""
-        return self.secrets / "s3.env"
+    def connectors_own(self) -> Path:
+        """What the operator writes for the connectors service: its limits, and a bucket."""
+        return self.secrets / "connectors.env"
 
     @property
     def supervisor_config(self) -> Path:

@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NO_SERVICE = {"cli", "testing"}
 """Folders whose code no service runs."""
 
+OWN_CONNECTORS_SETTINGS = ("LOOM_S3_", "LOOM_CONNECTORS_MAX_", "LOOM_CONNECTORS_KEEP_")
+"""How settings begin that the operator may add to those of the connectors service."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -152,7 +155,7 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
             "LOOM_CONNECTORS_TOKENS_FILE": str(home.connectors_tokens_file),
             "LOOM_CONNECTORS_FOLDER": str(home.artifacts),
         }
-        | bucket_settings(home),
+        | own_connectors_settings(home),
         "control": common
         | ledger_settings(plan, "control")
         | artifact_settings(plan, "control")
@@ -192,18 +195,21 @@ def artifact_settings(plan: Plan, caller: str) -> dict[str, str | int]:
     }
 
 
-def bucket_settings(home: Home) -> dict[str, str | int]:
-    """The bucket that the operator named, if any; raises Invalid for what is no such setting."""
-    if not home.s3.exists():
+def own_connectors_settings(home: Home) -> dict[str, str | int]:
+    """What the operator wrote for the connectors service, which keeps artifacts in a bucket once
+    one is named; raises Invalid for what is not theirs to set."""
+    if not home.connectors_own.exists():
         return {}
-    found = dotenv_values(home.s3, interpolate=False)
-    if strange := sorted(name for name in found if not name.startswith("LOOM_S3_")):
+    found = dotenv_values(home.connectors_own, interpolate=False)
+    strange = [name for name in found if not name.startswith(OWN_CONNECTORS_SETTINGS)]
+    if strange:
         raise Invalid(
-            f"{home.s3} holds the LOOM_S3_ settings of the connectors service alone, and has "
-            f"{', '.join(strange)}",
-            file=str(home.s3),
+            f"{home.connectors_own} may hold {', '.join(OWN_CONNECTORS_SETTINGS)}, and has "
+            f"{', '.join(sorted(strange))}",
+            file=str(home.connectors_own),
         )
-    return {"LOOM_CONNECTORS_STORE": "s3", **{name: text or "" for name, text in found.items()}}
+    store = {"LOOM_CONNECTORS_STORE": "s3"} if "LOOM_S3_BUCKET" in found else {}
+    return {**store, **{name: text or "" for name, text in found.items()}}
 
 
 def broker_settings(plan: Plan, user: str) -> dict[str, str | int]:

@@ -20,7 +20,7 @@ from loom.stack.accounts import Account
 from loom.stack.home import Home, as_settings_file, find_home
 from loom.stack.ports import OFFSETS, SPAN, Ports
 from loom.stack.program import Program, render
-from loom.stack.render import bucket_settings
+from loom.stack.render import own_connectors_settings
 
 ME = Account("me", os.getuid(), os.getgid())
 
@@ -159,13 +159,15 @@ def test_a_bead_of_a_day_stays_with_its_agent(tmp_path: Path) -> None:
 def test_artifacts_go_to_a_bucket_once_the_operator_names_one(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.secrets.mkdir()
-    assert bucket_settings(home) == {}
-    home.s3.write_text("LOOM_S3_BUCKET=loom\nLOOM_S3_SECRET_KEY='it$ #1'\n")
-    assert bucket_settings(home) == {
+    assert own_connectors_settings(home) == {}
+    home.connectors_own.write_text("LOOM_CONNECTORS_KEEP_DAYS=7\n")
+    assert own_connectors_settings(home) == {"LOOM_CONNECTORS_KEEP_DAYS": "7"}
+    home.connectors_own.write_text("LOOM_S3_BUCKET=loom\nLOOM_S3_SECRET_KEY='it$ #1'\n")
+    assert own_connectors_settings(home) == {
         "LOOM_CONNECTORS_STORE": "s3",
         "LOOM_S3_BUCKET": "loom",
         "LOOM_S3_SECRET_KEY": "it$ #1",
     }
-    home.s3.write_text("LOOM_CONNECTORS_LISTEN=0.0.0.0:1\n")
+    home.connectors_own.write_text("LOOM_CONNECTORS_LISTEN=0.0.0.0:1\n")
     with pytest.raises(Invalid, match="LOOM_CONNECTORS_LISTEN"):
-        bucket_settings(home)
+        own_connectors_settings(home)
