@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import httpx
 
 from loom.clients import reconciliation
 from loom.clients.answers import Filed, Page
+from loom.clients.downloads import DownloadCalls
 from loom.clients.operating import OperatingCalls
 from loom.clients.representation import (
     API,
@@ -32,7 +34,7 @@ from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavaila
 TIMEOUT_S = 15.0
 
 
-class ControlClient(OperatingCalls):
+class ControlClient(DownloadCalls, OperatingCalls):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 
     Raises Unavailable when it cannot be reached and DeadlineExceeded when it does not answer.
@@ -146,9 +148,26 @@ class ControlClient(OperatingCalls):
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._ask("POST", path, json=body, headers=headers)
 
+    @contextmanager
+    def _stream(self, path: str) -> Iterator[httpx.Response]:
+        """The answer to a GET, its body as it comes."""
+        with self._transport_errors("GET", path), self._http.stream("GET", path) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise _error(answer)
+            yield answer
+
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        try:
+        with self._transport_errors(method, path):
             answer = self._http.request(method, path, **more)
+        if answer.is_success:
+            return answer
+        raise _error(answer)
+
+    @contextmanager
+    def _transport_errors(self, method: str, path: str) -> Iterator[None]:
+        try:
+            yield
         except httpx.TimeoutException as error:
             raise DeadlineExceeded(f"{self.url} did not answer {method} {path} in time") from error
         except httpx.TransportError as error:
@@ -156,9 +175,6 @@ class ControlClient(OperatingCalls):
                 f"nothing answers at {self.url} ({error or type(error).__name__}). `loom status` "
                 "says what runs here, `loom up` starts it"
             ) from error
-        if answer.is_success:
-            return answer
-        raise _error(answer)
 
 
 def _replayed(answer: httpx.Response) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from flask import Flask
 
 from loom.broker.depths import Depths
+from loom.clients.artifacts import ArtifactClient
 from loom.clients.breaker import Breaker
 from loom.clients.database import SERVICE, DatabaseClient
 from loom.control.app import create_app
@@ -25,6 +26,7 @@ from loom.settings import (
     ServiceSettings,
     load,
 )
+from loom.settings.connectors import ArtifactClientSettings
 from loom.settings.reconciliation import CountsSettings
 from loom.telemetry import failpoints, logs, process, traces
 
@@ -37,6 +39,7 @@ def main() -> int:
         service, control = load(ServiceSettings), load(ControlSettings)
         ledger, counts = load(LedgerClientSettings), load(CountsSettings)
         broker = load(BrokerSettings) if counts.username else None
+        keeping = load(ArtifactClientSettings)
     except LoomError as error:
         sys.stderr.write(f"loom.control: {error.detail}\n")
         return 1
@@ -59,6 +62,8 @@ def main() -> int:
             depths = Depths(broker, name, counts.management_url)
             guard = breakers["broker"] = Breaker("the broker")
             read = lambda queues: guard.call(partial(depths.read, queues))  # noqa: E731
+        if store := ArtifactClient.from_settings(keeping):
+            breakers["connectors"] = store.breaker
         return create_app(
             client,
             control,
@@ -66,6 +71,7 @@ def main() -> int:
             {"database": partial(client.breaker.call, probe)},
             read,
             {part: partial(getattr, breaker, "state") for part, breaker in breakers.items()},
+            store=store,
         )
 
     Server(control, make_app).run()

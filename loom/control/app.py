@@ -11,6 +11,7 @@ from loom import __version__
 from loom.clients.representation import API
 from loom.control import (
     access,
+    artifacts,
     beads,
     correlation,
     deadletters,
@@ -30,9 +31,12 @@ def create_app(
     parts: Mapping[str, readiness.Probe] | None = None,
     read_depths: reconciliation.Read = reconciliation.no_broker,
     breakers: Mapping[str, Callable[[], str]] | None = None,
+    *,
+    store: artifacts.Artifacts | None = None,
 ) -> Flask:
     """The HTTP API over a ledger. parts: what /readyz asks, by name. read_depths: the
     depths of the broker's queues. breakers: the circuit breakers' states that /readyz tells.
+    store: of artifacts.
 
     Make it after a fork: the ledger's channel and the tracer must not cross one.
     """
@@ -52,6 +56,7 @@ def create_app(
     for blueprint in (
         projects.routes(ledger),
         beads.routes(ledger),
+        artifacts.routes(ledger, store or artifacts.NoArtifacts()),
         deadletters.routes(ledger),
         interventions.routes(ledger),
         reconciliation.routes(ledger, read_depths),
