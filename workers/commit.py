@@ -10,14 +10,16 @@ MAX_TITLE = 200
 MAX_BODY = 16 * 1024
 
 
-def message(bead: Bead) -> bytes:
+def message(bead: Bead, described: str = "") -> bytes:
     """The commit message of a bead, safe to hand to git whatever its texts hold.
 
-    The trailers stand in a last paragraph of their own, so that nothing in the title or the
+    described: what it says instead of the bead's own title and description. The trailers stand in a last paragraph of their own, so that nothing in the title or the
     description can be taken for one. Source: git-interpret-trailers(1).
     """
-    title = one_line(bead.title)[:MAX_TITLE] or f"Bead {bead.id}"
-    body = _plain(bead.description)[:MAX_BODY].strip()
+    head, _, rest = described.strip().partition("\n")
+    title, text = (head, rest) if head else (bead.title, bead.description)
+    title = one_line(title)[:MAX_TITLE] or f"Bead {bead.id}"
+    body = _plain(text)[:MAX_BODY].strip()
     trailers = f"Bead-Id: {one_line(bead.id)}\nCorrelation-Id: {one_line(bead.correlation_id)}"
     return "\n\n".join(part for part in (title, body, trailers) if part).encode() + b"\n"
 

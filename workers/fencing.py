@@ -105,9 +105,8 @@ class Token:
 
     def _older(self) -> dict[str, str] | None:
         """The refs of earlier epochs and what they hold; None when the repository is away."""
-        ended = self._git.run(
-            "ls-remote", "--quiet", "--", self._repository, f"{self._folder}/*", cwd=self._checkout
-        )
+        arguments = ("ls-remote", "--quiet", "--", self._repository, f"{self._folder}/*")
+        ended = self._git.run(*arguments, cwd=self._checkout, out=True)
         self.words = ended.output
         if ended.exit_code != 0:
             return None
@@ -120,6 +119,7 @@ class Token:
         return older
 
     def _push(self, *arguments: str) -> Ended:
-        ended = self._git.run("push", "--porcelain", "--no-verify", *arguments, cwd=self._checkout)
+        options = ("push", "--porcelain", "--no-verify", "--no-recurse-submodules")
+        ended = self._git.run(*options, *arguments, cwd=self._checkout, out=True)
         self.words = ended.output
         return ended

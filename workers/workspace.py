@@ -34,12 +34,27 @@ class Workspace:
 
     @property
     def scratch(self) -> Path:
-        """The TMPDIR of commands and of git."""
+        """The TMPDIR of commands."""
         return self.folder / "tmp"
 
     @property
+    def exchange(self) -> Path:
+        """Files for commands and from them, outside of the checkout."""
+        return self.folder / "exchange"
+
+    @property
+    def git_directory(self) -> Path:
+        """The repository that Loom itself works with; commands do not see it."""
+        return self.folder / "git"
+
+    @property
+    def git_scratch(self) -> Path:
+        """The TMPDIR of Loom's own git; commands do not see it."""
+        return self.folder / "git-tmp"
+
+    @property
     def git_config(self) -> Path:
-        """What git reads instead of the user's configuration."""
+        """What git reads instead of the user's configuration; commands do not see it."""
         return self.folder / "gitconfig"
 
 
@@ -54,7 +69,7 @@ def workspace(root: Path, bead_id: str, epoch: int) -> Iterator[Workspace]:
         # A pool process that was killed could not end its command, and the bead came again.
         _end_and_remove(bead)
     made = Workspace(bead / str(epoch))
-    for folder in (made.home, made.scratch):
+    for folder in (made.home, made.scratch, made.exchange, made.git_scratch):
         folder.mkdir(mode=0o700, parents=True)
     try:
         yield made

@@ -70,7 +70,7 @@ def make_repository(folder: Path) -> Path:
     return bare
 
 
-def git(*arguments: str, cwd: Path) -> str:
+def git(*arguments: str, cwd: Path, stdin: str = "") -> str:
     """What git says; raises CalledProcessError."""
     identity = {
         f"GIT_{who}_{what}": value
@@ -84,6 +84,7 @@ def git(*arguments: str, cwd: Path) -> str:
         check=True,
         capture_output=True,
         text=True,
+        input=stdin,
     )
     return done.stdout.strip()
 

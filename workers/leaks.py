@@ -1,0 +1,27 @@
+"""Secrets that a change seems to give away: told by place and kind, never by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BASELINE = ".secrets.baseline"
+"""detect-secrets' own list of what is known and let pass."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Leak:
+    """Something that looks like a secret. line: from 1. kind: as detect-secrets names it."""
+
+    file: str
+    line: int
+    kind: str
+
+
+def explain(leaks: tuple[Leak, ...]) -> str:
+    """Why the commit is refused, for a person: where, and what to do."""
+    places = "; ".join(f"{leak.file} line {leak.line}: {leak.kind}" for leak in leaks[:10])
+    more = f"; and {len(leaks) - 10} more" if len(leaks) > 10 else ""
+    return (
+        f"the change seems to hold secrets ({places}{more}), so nothing was committed. Take them "
+        "out; what is none may be marked by a comment `pragma: allowlist secret` on its line"
+    )
