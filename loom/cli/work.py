@@ -11,6 +11,7 @@ import click
 from loom.cli.argv import Argv
 from loom.domain.recipe import STEPS
 
+_STEPS = (*STEPS, "verify")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -20,8 +21,8 @@ def _steps(
     if text is None:
         return None
     names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if unknown := [name for name in names if name not in set(STEPS)]:
-        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(STEPS)}")
+    if unknown := [name for name in names if name not in _STEPS]:
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(_STEPS)}")
     if not names:
         raise click.BadParameter("it names no step")
     return names
@@ -37,8 +38,8 @@ _OPTIONS = (
     click.option("--verify", is_flag=True, help="Change nothing: build, lint and test what is."),
     click.option("--way", help="How it is worked on: patch, actions, command, verify, your own."),
     click.option(
-        "--steps", callback=_steps, help="Only these, as 'work,lint,test'; without commit, nothing "
-        "is kept.",
+        "--steps", callback=_steps, help="Only these, as 'lint,test', or 'verify' for all that "
+        "prove it; without commit, no change is kept.",
     ),
     click.option(
         "--test", type=Argv(), default="",
@@ -70,7 +71,7 @@ def context(
     if verify and (patch or actions or way):
         raise click.UsageError(
             "--verify changes nothing, so it goes without --patch, --actions and --way; to try a "
-            "change without keeping it: --steps prepare,work,build,lint,test"
+            "change without keeping it: --steps verify"
         )
     facts: dict[str, Any] = _json(context or "{}", dict, "--context")
     if way or verify:

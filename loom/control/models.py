@@ -92,7 +92,7 @@ def _patch_size(text: str) -> str:
 
 
 def _step(name: str) -> str:
-    return "" if name in set(STEPS) else f"is one of {', '.join(STEPS)}"
+    return "" if name in {*STEPS, "verify"} else f"is one of {', '.join(STEPS)}, verify"
 
 
 Word = Annotated[str, StringConstraints(max_length=MAX_WORD)]

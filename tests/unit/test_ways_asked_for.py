@@ -39,7 +39,7 @@ def shell(api: Api) -> Shell:
     "context",
     [
         {"way": "actions", "actions": ACTIONS},
-        {"way": "my-own.way", "steps": ["work", "test"], "anything": [{"type": "rm"}]},
+        {"way": "my-own.way", "steps": ["verify", "commit"], "anything": [{"type": "rm"}]},
     ],
 )
 def test_the_ledger_gets_what_was_asked_for_as_it_came(api: Api, context: dict[str, Any]) -> None:

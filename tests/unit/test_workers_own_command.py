@@ -32,6 +32,7 @@ Path("seen.json").write_text(json.dumps(
 Path(os.environ["LOOM_REPORT_FILE"]).write_text(json.dumps(bead["context"].get("report", {})))
 sys.exit(bead["context"].get("exit", 0))
 """
+NESTED = "[" * 40 + "]" * 40
 FAILURES = (TestFailure("test_sum", "1 + 1 != 3"),)
 PREVIOUS = Attempt(
     bead_id="bd-1", epoch=1, agent_id="a", outcome="failed", claimed_at=NOW, lease_until=NOW,
@@ -168,7 +169,7 @@ def test_a_command_that_fails_is_asked_for_its_reason(
             "work", "report.sub_beads.0.context: holds NUL",
         ),
         (
-            writes(f'{{"sub_beads": [{{"title": "x", "context": {{"a": {"[" * 40 + "]" * 40}}}}}]}}'),
+            writes('{"sub_beads": [{"title": "x", "context": {"a": ' + NESTED + "}}]}"),
             "work", "report.sub_beads.0.context: has more than 28 objects and lists",
         ),
         (writes('{"notes": "' + "x" * 20_000 + '"}'), "work", "report.notes: String should have"),

@@ -23,6 +23,7 @@ from loom.domain.actions import (
 )
 from loom.domain.evidence import FailureClass, StepKind
 from loom.domain.project import Project
+from loom.domain.recipe import STEPS
 from loom.errors import Invalid
 from workers.ways.way import Bench, Way, WorkFailed
 
@@ -32,10 +33,11 @@ _PROVING: dict[type[Action], StepKind] = {
     RunLinter: StepKind.LINT,
     Build: StepKind.BUILD,
 }
-_DELIVERING: dict[type[Action], StepKind] = {
-    GitCommit: StepKind.COMMIT,
-    GitPush: StepKind.PUSH,
+_DELIVERING: dict[type[Action], frozenset[str]] = {
+    GitCommit: frozenset({StepKind.COMMIT, StepKind.PUSH}),  # a push is of a commit
+    GitPush: frozenset({StepKind.PUSH}),
 }
+"""One of these steps has to be among those that the bead names, if it names any."""
 
 
 class Actions(Way):
@@ -44,11 +46,13 @@ class Actions(Way):
     def check(self, context: Mapping[str, Any], project: Project) -> None:
         """Raise Invalid for the first faults of the list, before any of it is done."""
         steps = context.get("steps")
+        listed = steps if isinstance(steps, list | tuple) else STEPS
+        named = {step for step in listed if isinstance(step, str)}
         for index, action in enumerate(actions.read(context.get("actions"))):
-            kind = _DELIVERING.get(type(action))
-            if kind and isinstance(steps, list | tuple) and kind not in steps:
+            enough = _DELIVERING.get(type(action))
+            if enough and not enough & named:
                 raise Invalid(
-                    f"context.actions.{index} is {action.type}, but context.steps leaves {kind} out"
+                    f"context.actions.{index} is {action.type}, but context.steps leaves that out"
                 )
 
     def work(self, bench: Bench) -> None:
