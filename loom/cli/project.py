@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.markup import escape
 
-from loom.cli import output, profile
+from loom.cli import inspecting, output, profile, ruling
 from loom.cli.argv import Argv
 from loom.clients.representation import project_to_json
+from loom.domain import rulebook
 from loom.domain.project import (
     DEFAULT_QUEUE_WINDOW,
     DEFAULT_TIMEOUT_S,
@@ -28,6 +30,9 @@ from loom.domain.project import (
 @click.group()
 def project() -> None:
     """Repositories that Loom works on."""
+
+
+project.add_command(inspecting.inspect)
 
 
 @project.command()
@@ -70,11 +75,12 @@ def project() -> None:
     default=0,
     help="Attempts that a bead gets in all; 0: as many as each class of failure allows.",
 )
+@ruling.options
 @output.as_json_option
 def add(
     *, project_id: str, repository: str, name: str, branch: str, test: tuple[str, ...],
     timeout: int, soft_timeout: int, queue_window: int, weight: int, max_in_progress: int,
-    max_attempts: int, as_json: bool,
+    max_attempts: int, as_json: bool, **rules: Any,
 ) -> None:  # fmt: skip
     """Add a project: its ID (a-z, 0-9 and '-') and its git REPOSITORY (a path, ssh or https).
 
@@ -93,6 +99,7 @@ def add(
         weight=weight,
         max_in_progress=max_in_progress,
         max_attempts=max_attempts,
+        rules=rulebook.read(ruling.given(**rules)),
     )
     with profile.current().client() as client:
         made = client.create_project(new).items[0]
@@ -156,6 +163,7 @@ def show(project_id: str, as_json: bool) -> None:
             ("weight", str(found.weight)),
             ("at once", str(found.max_in_progress or "any number")),
             ("attempts", str(found.max_attempts or "as each class of failure allows")),
+            *((name, escape(value)) for name, value in ruling.facts(found.rules)),
         )
     )
 
@@ -178,17 +186,19 @@ def show(project_id: str, as_json: bool) -> None:
 @click.option(
     "--queue-window", type=click.IntRange(1), help="Beads that may stand in its queue at once."
 )
+@ruling.options
 @output.as_json_option
 def set_limits(
     *, project_id: str, weight: int | None, max_in_progress: int | None,
-    max_attempts: int | None, queue_window: int | None, as_json: bool,
+    max_attempts: int | None, queue_window: int | None, as_json: bool, **rules: Any,
 ) -> None:  # fmt: skip
-    """Set a project's share and limits; what is not named stays as it is."""
+    """Set a project's share, limits and rules; what is not named stays as it is."""
     change = ProjectChange(
         weight=weight,
         max_in_progress=max_in_progress,
         max_attempts=max_attempts,
         queue_window=queue_window,
+        rules=ruling.given(**rules) or None,
     )
     if not change.given():
         raise click.UsageError("say what to set: see `loom project set --help`")

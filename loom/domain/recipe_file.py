@@ -143,13 +143,17 @@ def parse(value: Any, where: str = FILE) -> Written:
 
 def parse_toml(text: str, where: str = FILE) -> Written:
     """The recipe in a text; raises Invalid naming what in it is wrong."""
+    return parse(mapping(text, where), where)
+
+
+def mapping(text: str, where: str = FILE) -> dict[str, Any]:
+    """What a text of TOML says, whether or not it is a recipe; raises Invalid."""
     if len(text.encode()) > MAX_BYTES:
         raise Invalid(f"{where} has over {MAX_BYTES} bytes, which is the limit")
     try:
-        value = tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"{where} is no TOML: {str(error)[:200]}") from error
-    return parse(value, where)
 
 
 def _free(kind: str, names: set[str]) -> str:

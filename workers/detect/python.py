@@ -12,6 +12,7 @@ from workers.detect.tree import Tree
 
 VENV = "$LOOM_EXCHANGE/venv"
 PACKAGING = ("pyproject.toml", "setup.py", "setup.cfg")
+CONFTEST = ("conftest.py", "*/conftest.py")
 LINTERS = ("ruff", "flake8", "mypy")
 
 _PYTEST_USED = re.compile(r"^\s*(import pytest\b|from pytest\b)", re.MULTILINE)
@@ -33,8 +34,10 @@ def detect(ground: Ground) -> Found:
 def is_python(tree: Tree) -> bool:
     """Whether it has Python of its own."""
     return bool(
-        tree.has(*PACKAGING, "tox.ini", "noxfile.py", "pytest.ini", "requirements.txt")
+        tree.has(*PACKAGING, "tox.ini", "noxfile.py", "requirements.txt")
         or test_files(tree)
+        or _pytest_configured(tree)
+        or tree.like(*CONFTEST)
     )
 
 
@@ -73,7 +76,7 @@ def _pytest_configured(tree: Tree) -> str:
 
 
 def _pytest_used(tree: Tree) -> str:
-    if names := tree.like("conftest.py", "*/conftest.py"):
+    if names := tree.like(*CONFTEST):
         return f"there is {names[0]}"
     for name in test_files(tree)[:READ_TESTS]:
         if _PYTEST_USED.search(tree.read(name)):
@@ -144,26 +147,22 @@ def _discovery(tree: Tree) -> tuple[str, ...]:
 
 def _prepared(ground: Ground, tests: str) -> Found:
     tree = ground.tree
-    needs = python_needs.arguments(tree)
+    packages, files = python_needs.packages(tree), python_needs.files(tree)
     if not ground.prepares:
-        wanted = [need for need in needs if not need.startswith((".", "-"))]
-        return left_out("a venv with " + " ".join(wanted[:8]), NO_NETWORK) if wanted else NOTHING
+        wanted = (*(each for each in packages if not each.startswith((".", "-"))), *files)
+        return left_out(f"a venv with {' '.join(wanted[:8])}", NO_NETWORK) if wanted else NOTHING
     tools = [tests] if tests in ("pytest", "tox", "nox") else []
     tools += [linter for linter in LINTERS if linter_configured(tree, linter)]
     pip = (f"{VENV}/bin/python", "-m", "pip", "install", "--disable-pip-version-check", "--quiet")
-    found = step(
-        StepKind.PREPARE,
-        "venv",
-        "the network may be used to prepare",
-        "python3",
-        "-m",
-        "venv",
-        VENV,
-    )
-    if not needs and not tools:
-        return found
-    why = "what the project and its tests need"
-    return found + step(StepKind.PREPARE, "pip-install", why, *pip, *needs, *tools)
+    why = "the network may be used to prepare"
+    found = step(StepKind.PREPARE, "venv", why, "python3", "-m", "venv", VENV)
+    for name in files:
+        called = f"pip-{name.rpartition('/')[2]}"
+        found += step(StepKind.PREPARE, called, f"there is {name}", *pip, "-r", name)
+    if packages or tools:
+        why = "what the project and its tests need"
+        found += step(StepKind.PREPARE, "pip-install", why, *pip, *packages, *tools)
+    return found
 
 
 def linter_configured(tree: Tree, linter: str) -> str:

@@ -19,18 +19,19 @@ FILES = (
 _EXTRA_IN_SETUP = re.compile(r"""['"](tests?|testing|dev)['"]\s*:""")
 
 
-def arguments(tree: Tree) -> tuple[str, ...]:
+def packages(tree: Tree) -> tuple[str, ...]:
     """The project itself, where it can be changed under its tests, and what they need besides."""
-    found: list[str] = []
-    if installable(tree):
-        extra = _extra(tree)
-        found += ["-e", f".[{extra}]" if extra else "."]
-    elif tree.has("requirements.txt"):
-        found += ["-r", "requirements.txt"]
-    found += _group(tree)
-    if name := tree.has(*FILES):
-        found += ["-r", name]
-    return tuple(found)
+    extra = _extra(tree)
+    own = ("-e", f".[{extra}]" if extra else ".") if installable(tree) else ()
+    return (*own, *_group(tree))
+
+
+def files(tree: Tree) -> tuple[str, ...]:
+    """Files with more of what they need; each is for a call of pip of its own, as its lines may
+    have hashes, and then pip wants one for everything.
+    """
+    own = "" if installable(tree) else tree.has("requirements.txt")
+    return tuple(name for name in (own, tree.has(*FILES)) if name)
 
 
 def installable(tree: Tree) -> bool:
