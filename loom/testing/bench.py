@@ -135,7 +135,12 @@ class FolderBench:
     def git(self, *arguments: str) -> str:
         """What git says in the checkout."""
         return subprocess.run(
-            [*_GIT, *arguments], cwd=self.checkout, capture_output=True, text=True, check=True
+            [*_GIT, *arguments],
+            cwd=self.checkout,
+            env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
 
     def _kept(self, step: Step) -> Step:
