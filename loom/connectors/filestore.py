@@ -67,7 +67,7 @@ class FileStore:
 
     def list(self) -> Iterator[Held]:
         """Every artifact."""
-        for place in self._folder.glob("*/??/*"):
+        for place in self._folder.glob("[a-z0-9]*/??/*"):
             if HASH.fullmatch(place.name) and (
                 held := self.find(place.parent.parent.name, place.name)
             ):

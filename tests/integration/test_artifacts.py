@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from loom.clients.artifacts import ArtifactClient
 from loom.connectors.__main__ import open_store
 from loom.connectors.service import NAME
 from loom.connectors.store import Store
@@ -35,6 +37,8 @@ from loom.rpc.v1 import connectors_pb2_grpc
 from loom.settings.connectors import S3Settings
 from loom.testing.connectors import RunningConnectors, running_connectors
 from loom.testing.objects import running_s3
+from loom.testing.service import Service
+from workers.artifacts import collect
 
 MIB = 1024 * 1024
 PROJECTS = ("shop", "other")
@@ -240,3 +244,82 @@ def test_a_store_that_got_something_else_than_was_hashed_refuses_it(
     with pytest.raises(Unavailable, match="BadDigest"):
         bucket.keep("shop", artifact(b"x").sha256, file)
     assert bucket.find("shop", artifact(b"x").sha256) is None
+
+
+def test_what_an_attempt_leaves_is_collected_through_the_service(
+    connectors: RunningConnectors, tmp_path: Path
+) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "junit.xml").write_bytes(b"<testsuite/>")
+    (tmp_path / "large.bin").write_bytes(os.urandom(3 * MIB + 1))
+    (tmp_path / "twice.bin").write_bytes(b"<testsuite/>")
+    agent = connectors.client("agent-shop")
+    attempt = ("shop", "b-8", 3)
+    found = collect(agent, attempt, checkout=tmp_path, patterns=["**/*.xml", "*.bin"])
+    assert [one.name for one in found.artifacts] == ["reports/junit.xml", "twice.bin"]
+    assert "MAX_ARTIFACT_BYTES" in found.notes[0]
+    assert got(connectors, found.artifacts[0].sha256) == b"<testsuite/>"
+    again = collect(agent, attempt, checkout=tmp_path, patterns=["**/*.xml", "*.bin"])
+    assert again.artifacts == found.artifacts
+
+
+def test_a_transfer_that_the_caller_breaks_off_keeps_nothing(
+    connectors: RunningConnectors, store: Store
+) -> None:
+    said = artifact(b"z" * MIB)
+    halfway = threading.Event()
+
+    def messages() -> Iterator[pb.PutArtifactRequest]:
+        yield pb.PutArtifactRequest(
+            header=pb.ArtifactHeader(
+                project_id="shop", bead_id="b-9", epoch=1, size=said.size, sha256=said.sha256
+            )
+        )
+        yield pb.PutArtifactRequest(chunk=b"z" * 1_000)
+        halfway.set()
+        forever.wait(30)
+
+    forever = threading.Event()
+    stub = connectors_pb2_grpc.ArtifactServiceStub(connectors.channel("agent-shop"))
+    call = stub.PutArtifact.future(messages(), timeout=30)
+    assert halfway.wait(30)
+    call.cancel()
+    forever.set()
+    assert put(connectors, b"y" * (2 * MIB), "b-10"), "others go on"
+    assert store.find("shop", said.sha256) is None
+
+
+def test_a_service_that_is_away_is_told_of_at_once_after_some_failures() -> None:
+    with running_connectors(("shop",)) as connectors:
+        client = ArtifactClient(connectors.channel("agent-shop"), deadline_s=1, transfer_s=1)
+        assert client.present("shop", []) == frozenset()
+        target = connectors.target
+    with connect(target, "token") as channel:
+        client = ArtifactClient(channel, deadline_s=1, transfer_s=1)
+        for _ in range(5):
+            with pytest.raises((Unavailable, DeadlineExceeded)):
+                client.put("shop", "b-1", 1, artifact(b"x"), io.BytesIO(b"x"))
+        assert client.breaker.state == "open"
+        with pytest.raises(Unavailable, match="left alone"), client.get("shop", "0" * 64):
+            pass
+
+
+def test_the_process_says_that_it_waits_for_a_bucket_and_stops_when_asked(
+    s3: S3Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").write_text("")
+    environment = {
+        "LOOM_CONNECTORS_LISTEN": "127.0.0.1:0",
+        "LOOM_CONNECTORS_TOKENS_FILE": str(tmp_path / "tokens"),
+        "LOOM_CONNECTORS_FOLDER": str(tmp_path / "artifacts"),
+        "LOOM_CONNECTORS_STORE": "s3",
+        "LOOM_S3_ENDPOINT": s3.endpoint,
+        "LOOM_S3_BUCKET": "not-made-yet",
+        "LOOM_S3_ACCESS_KEY": s3.access_key,
+        "LOOM_S3_SECRET_KEY": s3.secret_key.get_secret_value(),
+    }
+    with Service("loom.connectors", environment) as service:
+        line = service.wait_for("waiting", waiting_for="the store of artifacts")
+        assert "not-made-yet" in line["why"]
+        assert s3.secret_key.get_secret_value() not in str(service.lines)
+        assert service.stop() == 0
