@@ -28,7 +28,9 @@ _CLAIMED = (
     .where(tables.bead.c.id == bindparam("bead_id"))
     .with_for_update(of=tables.bead)
 )
-_CLAIMED = _CLAIMED.add_columns((tables.bead.c.not_before > func.clock_timestamp()).label("early"))
+_CLAIMED = _CLAIMED.add_columns(
+    (tables.bead.c.not_before > func.clock_timestamp()).label("early"), rows.ALLOW_NO_TESTS
+)
 _CAP_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:project_id, :seed))")
 _IN_PROGRESS = text(
     "SELECT count(*) FROM bead WHERE project_id = :project_id AND state = 'in_progress'"

@@ -134,6 +134,11 @@ def lock_standings(connection: Connection, bead_ids: list[str]) -> dict[str, Sta
     return {row["id"]: standing(row, running.get(row["id"])) for row in found}
 
 
+ALLOW_NO_TESTS = (
+    tables.project.c.rules["allow_no_tests"].as_boolean().label("project__allow_no_tests")
+)
+
+
 def standing_columns() -> list[ColumnElement[Any]]:
     """What `standing` needs of a bead joined with its project."""
     b = tables.bead.c
@@ -141,7 +146,7 @@ def standing_columns() -> list[ColumnElement[Any]]:
         b.id, b.project_id, b.state, b.epoch, b.attempts, b.forgiven, b.version, b.priority,
         b.correlation_id, b.traceparent, b.reason, b.created_at, b.not_before, b.gated,
         b.max_attempts, tables.project.c.max_attempts.label("project__max_attempts"),
-        tables.project.c.rules["allow_no_tests"].as_boolean().label("project__allow_no_tests"),
+        ALLOW_NO_TESTS,
     ]  # fmt: skip
 
 
