@@ -13,6 +13,7 @@ import stamina
 
 from loom.clients.answers import Filed, Page
 from loom.clients.breaker import Breaker
+from loom.clients.logs import LogCalls
 from loom.clients.presence import PresenceCalls
 from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
@@ -26,7 +27,7 @@ from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec, reconciliation, status
 from loom.rpc.channel import connect
-from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc
+from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc, logs_pb2_grpc
 from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import LedgerClientSettings
 
@@ -46,7 +47,7 @@ class Recorded:
     detail: str = ""
 
 
-class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls):
+class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls, LogCalls):
     """Calls of the database service, each with a deadline.
 
     Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises. What
@@ -59,6 +60,7 @@ class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls):
         self._channel = channel
         self._stub = database_pb2_grpc.DatabaseServiceStub(channel)
         self._agents = agents_pb2_grpc.AgentServiceStub(channel)
+        self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._deadline_s = deadline_s
 
     @classmethod
@@ -267,7 +269,7 @@ class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls):
 
 def _repeatable(request: Any) -> bool:
     """Whether a request reads, or has a key by which the service knows it again."""
-    if request.DESCRIPTOR.name.startswith(("Get", "List", "Explain")):
+    if request.DESCRIPTOR.name.startswith(("Get", "List", "Explain", "Read")):
         return True
     return "idempotency" in request.DESCRIPTOR.fields_by_name and bool(request.idempotency.key)
 

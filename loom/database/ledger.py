@@ -31,6 +31,7 @@ from loom.database import (
 from loom.database.changes import Report
 from loom.database.decisions import Judged
 from loom.database.highwater import HighWater
+from loom.database.logbook import Logbook
 from loom.database.presence import Presence
 from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
@@ -72,6 +73,7 @@ class Ledger:
         self.steering = Steering(self._run)
         self.waiting = Waiting(self._run)
         self.presence = Presence(self._run)
+        self.logbook = Logbook(self._run)
         self.transactions = Transactions(
             writers,
             self._readers,
@@ -80,8 +82,9 @@ class Ledger:
         )
 
     def stop_waiting(self) -> None:
-        """Let every call go that waits for outbox rows, and let none wait any more."""
+        """Let every call go that waits for something, and let none wait any more."""
         self._wakeups.stop()
+        self.logbook.stop()
 
     def close(self) -> None:
         """Roll back what is open and close every connection."""

@@ -237,6 +237,28 @@ query_audit = Table(
     Column("at", DateTime(timezone=True), nullable=False, server_default=NOW),
 )
 
+log_chunk = Table(
+    "log_chunk",
+    metadata,
+    Column("bead_id", Text, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("first", BigInteger, nullable=False),
+    Column("lines", JSONB, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
+attempt_log = Table(
+    "attempt_log",
+    metadata,
+    Column("bead_id", Text, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("chunks", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+)
+
 agent = Table(
     "agent",
     metadata,

@@ -11,8 +11,9 @@ from loom.clients.database import DatabaseClient
 from loom.ingester.burial import Undertaker
 from loom.ingester.intake import PREFETCH, consume
 from loom.ingester.letters import Letters
+from loom.ingester.lines import Lines
 from loom.ingester.results import Results
-from loom.messaging.topology import CORE, DEAD_LEDGER_QUEUE, RESULTS_QUEUE
+from loom.messaging.topology import CORE, DEAD_LEDGER_QUEUE, LOG_LINES_QUEUE, RESULTS_QUEUE
 from loom.settings import BrokerSettings, LedgerClientSettings, ServiceSettings, load
 from loom.telemetry import process
 
@@ -34,6 +35,7 @@ def main() -> None:
     handlers = {
         RESULTS_QUEUE: Results(ledger, undertaker).handle,
         DEAD_LEDGER_QUEUE: Letters(ledger).handle,
+        LOG_LINES_QUEUE: Lines(ledger).handle,
     }
     with ThreadPoolExecutor(len(handlers), thread_name_prefix=SERVICE) as pool:
         intakes = [

@@ -15,7 +15,9 @@ from loom.messaging.topology import (
     DEAD_RESULTS_QUEUE,
     RESULTS,
     RESULTS_QUEUE,
+    agent_user,
     dead_key,
+    log_key,
     result_key,
 )
 
@@ -53,6 +55,13 @@ def fault_of_letter(delivery: Delivery, project_id: str) -> str:
     key = delivery.routing_key
     if project_id and key not in (dead_key(project_id), DEAD_RESULTS_QUEUE):
         return f"a dead letter of the project {project_id} came under the key {key[:200]!r}"
+    return _fault(delivery.user_id, project_id)
+
+
+def fault_of_log(delivery: Delivery, project_id: str) -> str:
+    """Why log lines of that project's beads cannot be their sender's to send; empty if they can."""
+    if delivery.routing_key != log_key(agent_user(project_id)):
+        return f"lines of the project {project_id} came under {delivery.routing_key[:200]!r}"
     return _fault(delivery.user_id, project_id)
 
 

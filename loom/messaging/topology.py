@@ -25,6 +25,9 @@ DEAD_RESULTS_QUEUE = "loom.dead._results"
 DEAD_LEDGER_QUEUE = "loom.dead._ledger"
 """A copy of every dead letter, for the ledger; the other copy stays for the operator."""
 UNROUTED_QUEUE = "loom.unrouted"
+LOG_LINES_QUEUE = "loom.logs._lines"
+"""Lines of running attempts, for the ledger. Not named as its exchange: what an agent may write to
+it might also bind."""
 
 AGENT_PREFIX = "agent-"
 
@@ -35,6 +38,10 @@ NO_DELIVERY_LIMIT = 2**31 - 1
 letter; -1 means none there, and on 3.10 that the first return drops the message."""
 MAX_TASK_BYTES = 512 * 1024
 MAX_RESULT_BYTES = 1024 * 1024
+MAX_LOG_BYTES = 512 * 1024
+MOST_LOG_MESSAGES = 20_000
+MOST_LOG_MESSAGES_BYTES = 64 * 1024 * 1024
+"""What of log lines may wait for the ledger before the oldest are dropped."""
 
 _PROJECT_QUEUE = re.compile(r"loom\.(?:tasks|dead)\.(?P<project>[a-z0-9][a-z0-9-]{0,62})")
 
@@ -65,12 +72,15 @@ class Binding:
 class Queue:
     """A durable quorum queue with its bindings. dead_letter_key: its address at DEAD, if any.
 
-    A queue without one keeps its messages however often they are delivered.
+    A queue without one keeps its messages however often they are delivered; up to most of them,
+    or most_bytes, if these are set: then the oldest make room, and no publisher ever waits.
     """
 
     name: str
     bindings: tuple[Binding, ...]
     dead_letter_key: str = ""
+    most: int = 0
+    most_bytes: int = 0
 
     @property
     def delivery_limit(self) -> int:
@@ -84,6 +94,12 @@ class Queue:
             "x-queue-type": "quorum",
             "x-delivery-limit": self.delivery_limit,
         }
+        if self.most:
+            arguments |= {
+                "x-max-length": self.most,
+                "x-max-length-bytes": self.most_bytes,
+                "x-overflow": "drop-head",
+            }
         if self.dead_letter_key:
             # At-least-once dead-lettering needs reject-publish: a rejected message waits in its
             # queue until every dead-letter target has confirmed it.
@@ -172,6 +188,12 @@ CORE = Topology(
         ),
         Queue(DEAD_RESULTS_QUEUE, (Binding(DEAD, DEAD_RESULTS_QUEUE),)),
         Queue(DEAD_LEDGER_QUEUE, (Binding(DEAD, f"{DEAD}.#"),)),
+        Queue(
+            LOG_LINES_QUEUE,
+            (Binding(LOGS, f"{LOGS}.#"),),
+            most=MOST_LOG_MESSAGES,
+            most_bytes=MOST_LOG_MESSAGES_BYTES,
+        ),
     ),
 )
 """What every Loom needs, whatever its projects."""

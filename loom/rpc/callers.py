@@ -12,7 +12,7 @@ from loom.errors import Forbidden, Unauthenticated, Unavailable
 _READ = {
     "GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters",
     "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit", "ExplainBead",
-    "GetAgent", "ListAgents",
+    "GetAgent", "ListAgents", "ReadLog", "WatchLogs",
 }  # fmt: skip
 _INTERVENE = {
     "CancelBead", "UnblockBead", "ReplayDeadLetter", "DiscardDeadLetter",
@@ -30,7 +30,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "dispatcher": frozenset(
         {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}
     ),
-    "ingester": frozenset({"RecordResults", "RecordDeadLetters"}),
+    "ingester": frozenset({"RecordResults", "RecordDeadLetters", "AppendLogs"}),
     "engine": frozenset(
         {"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile", "ForgetAgents"}
     ),

@@ -42,6 +42,7 @@ from loom.errors import Conflict, IdempotencyKeyReused, Invalid, Stale
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec
 from loom.testing.letters import FakeLetters
+from loom.testing.logs import FakeLogs
 from loom.testing.presence import FakePresence
 from loom.testing.waiting import FakeWaiting
 
@@ -87,7 +88,7 @@ class _Tables:
     answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
 
-class FakeLedger(FakeLetters, FakeWaiting, FakePresence):
+class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs):
     """The methods of loom.clients.database.DatabaseClient, on memory; safe for threads."""
 
     _tables: _Tables
@@ -102,6 +103,7 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence):
         FakeLetters.__init__(self)
         FakeWaiting.__init__(self)
         FakePresence.__init__(self)
+        FakeLogs.__init__(self)
         self._lease_s = lease_s
         self._outbox_lease_s = outbox_lease_s
         self._jitter = jitter

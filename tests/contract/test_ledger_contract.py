@@ -98,7 +98,7 @@ def letter(bead: Bead, epoch: int = 1, **other: Any) -> DeadLetter:
 
 TABLES = (
     "project, bead, attempt, outbox, inbox, event, dead_letter, idempotency, query_audit, replay, "
-    "audit, agent"
+    "audit, agent, log_chunk, attempt_log"
 )
 # Time cannot be moved on in a database, but everything in it can be moved back.
 MOVE_BACK = """
@@ -110,6 +110,8 @@ UPDATE outbox SET available_at = available_at - make_interval(secs => %(s)s),
 UPDATE bead SET created_at = created_at - make_interval(secs => %(s)s),
                 not_before = not_before - make_interval(secs => %(s)s),
                 dispatched_at = dispatched_at - make_interval(secs => %(s)s);
+UPDATE attempt SET finished_at = finished_at - make_interval(secs => %(s)s);
+UPDATE log_chunk SET recorded_at = recorded_at - make_interval(secs => %(s)s);
 UPDATE replay SET advanced_at = advanced_at - make_interval(secs => %(s)s),
                   canary_quiet_since = canary_quiet_since - make_interval(secs => %(s)s);
 UPDATE agent SET started_at = started_at - make_interval(secs => %(s)s),
