@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -23,6 +24,12 @@ class AgentSettings(Settings):
     """The agent's name in Celery, Flower and the ledger; `agent-<project>@<host>` if empty."""
     path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     """The PATH of git and of every command."""
+    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
+    """What the commands of beads run in; `none` for ordinary processes of the agent's user, which
+    can read all that the agent can: only where every repository is trusted."""
+    readable: str = ""
+    """What commands may read beside the system's programs and those of their PATH: folders,
+    separated as in PATH."""
     git_timeout_s: float = Field(default=300.0, gt=0)
     """Wall-clock seconds for one run of git."""
     spool: Path | None = None
