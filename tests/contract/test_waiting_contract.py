@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +13,11 @@ from test_ledger_contract import INFRA, PROVEN, WORK, World, letter, real, said,
 
 from loom.domain.audit import Intervention
 from loom.domain.bead import Amendment, Bead, NewBead
+from loom.domain.evidence import Outcome, Step, TestReport
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import ClaimVerdict, OutboxRow, ResultVerdict
 from loom.domain.project import ProjectChange, ProjectState
+from loom.domain.rules import Limits, Network, Rules, Strategy
 from loom.errors import IllegalTransition, Invalid, NotFound, Stale
 
 __all__ = ["real", "world"]
@@ -62,6 +65,57 @@ def why(world: World, bead: Bead) -> list[str]:
 
 def in_an_hour() -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+
+
+# Rules.
+
+RULES = Rules(
+    network=Network.PREPARE, command=("mend",), recipe={"detect": ["test"]}, limits=Limits(cpu_s=9)
+)
+NO_TESTS = Outcome(
+    succeeded=True,
+    steps=(Step("test", ("true",), 0, 0.5, tests=TestReport("pytest", 0, 0, 0, 0)),),
+)
+
+
+def test_a_project_has_rules_and_an_agent_gets_them_with_its_claim(world: World) -> None:
+    assert world.project(rules=RULES).rules == RULES
+    assert world.control.get_project("alpha").rules == RULES
+    assert world.project("beta").rules == Rules()
+    assert world.claim(world.bead()).project.rules == RULES
+
+
+def test_a_change_of_rules_leaves_the_others_and_null_takes_one_back(world: World) -> None:
+    world.project(rules=RULES)
+    changed = change(world, rules={"strategy": "direct", "limits": {"disk_mb": 7}}).rules
+    assert changed == replace(RULES, strategy=Strategy.DIRECT, limits=Limits(cpu_s=9, disk_mb=7))
+    assert change(world, rules={"recipe": None, "limits": None}).rules == replace(
+        changed, recipe={}, limits=Limits()
+    )
+    assert change(world, weight=5).rules.strategy is Strategy.DIRECT
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"network": "some"}, {"colour": 1}, {"limits": 3}, {"recipe": {"step": 3}}]
+)
+def test_a_rule_that_cannot_be_is_invalid_and_changes_nothing(
+    world: World, wrong: dict[str, Any]
+) -> None:
+    world.project(rules=RULES)
+    with pytest.raises(Invalid):
+        change(world, rules={"submodules": True} | wrong)
+    assert world.control.get_project("alpha").rules == RULES
+
+
+def test_no_tests_prove_a_bead_only_where_its_project_allows_it(world: World) -> None:
+    world.project()
+    world.project("beta", rules=Rules(allow_no_tests=True))
+    for project, verdict in (
+        ("alpha", ResultVerdict.UNPROVEN), ("beta", ResultVerdict.APPLIED),
+    ):  # fmt: skip
+        bead = one(world, project)
+        assert world.claim(bead).verdict is ClaimVerdict.GRANTED
+        assert world.report(said(bead, NO_TESTS)) == [verdict]
 
 
 # Pause and drain.
