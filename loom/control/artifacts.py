@@ -18,7 +18,7 @@ from loom.control import problem
 from loom.control.beads import known_bead
 from loom.control.ledger import Ledger
 from loom.control.models import read_query
-from loom.errors import Exhausted, Invalid, LoomError, NotFound, Unavailable
+from loom.errors import Exhausted, Internal, Invalid, LoomError, NotFound, Unavailable
 from loom.telemetry import logs
 
 AT_ONCE = 8
@@ -102,7 +102,7 @@ def routes(ledger: Ledger, artifacts: Artifacts) -> Blueprint:
                 )
                 # From here on the response closes it, sent or not.
                 ending = opening.pop_all()
-            response.response = _told(download.pieces, kept)
+            response.response = _told(download.pieces, kept, stop - start)
             response.call_on_close(ending.close)
         if response.status_code == 206:
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
@@ -143,10 +143,15 @@ def _beyond(size: int) -> Response:
     return response
 
 
-def _told(pieces: Iterator[bytes], kept: Kept) -> Iterator[bytes]:
+def _told(pieces: Iterator[bytes], kept: Kept, length: int) -> Iterator[bytes]:
     """The pieces; a transfer that breaks off is logged, and the connection ends short."""
     try:
-        yield from pieces
+        for piece in pieces:
+            length -= len(piece)
+            yield piece
+        if length > 0:
+            # Without an error the connection would stay open, and the caller wait for the rest.
+            raise Internal(f"the store ended {length} bytes too early")
     except LoomError as error:
         log.warning(
             "download_broken_off",

@@ -21,7 +21,7 @@ from loom.cli.profile import Profile
 from loom.clients.artifacts import Download
 from loom.control.app import create_app
 from loom.domain.evidence import Artifact, FailureClass, Outcome, Step
-from loom.errors import NotFound, Unavailable
+from loom.errors import Internal, NotFound, Unavailable
 from loom.rpc.callers import digest
 from loom.settings import ControlSettings
 
@@ -284,3 +284,13 @@ def test_the_command_keeps_nothing_that_is_not_as_it_was_kept(shop: Shop, tmp_pa
     assert list(tmp_path.iterdir()) == []
     unknown = shop.run("artifact", "get", "b-1", "nothing")
     assert "loom bead artifacts b-1" in unknown.output
+
+
+def test_a_transfer_that_ends_too_early_ends_by_an_error(shop: Shop) -> None:
+    (key,) = [key for key, held in shop.store.held.items() if held == REPORT]
+    shop.store.held[key] = REPORT[:-1]
+    answer = shop.client.get(shop.of("reports/junit.xml"), headers=BEARER, buffered=False)
+    with pytest.raises(Internal, match="1 bytes too early"):
+        list(answer.iter_encoded())
+    answer.close()
+    assert shop.store.open == 0
