@@ -109,7 +109,7 @@ def _written(project: Project, tree: Tree) -> tuple[str, Written]:
     if FILE in tree.links:
         raise Invalid(f"{FILE} is a symbolic link: put the file itself there")
     if FILE in tree.names:
-        return FILE, recipe_file.parse_toml(tree.read(FILE))
+        return FILE, recipe_file.parse_toml(_text(tree))
     rules, own = project.rules.recipe, Written()
     if rules:
         own = recipe_file.parse(rules, "rules.recipe")
@@ -119,6 +119,16 @@ def _written(project: Project, tree: Tree) -> tuple[str, Written]:
     if rules or project.test_command:
         return "project", own
     return "detected", Written(detect=frozenset(COMMANDS))
+
+
+def _text(tree: Tree) -> str:
+    """What `.loom.toml` holds; one that cannot be read must not count as none: raises Invalid."""
+    try:
+        return tree.read_bytes(FILE).decode()
+    except OSError as error:
+        raise Invalid(f"{FILE} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{FILE} is not UTF-8: byte {error.start} is not") from error
 
 
 def _with_own_tests(asked: Asked, written: Written, *, detected: bool) -> Written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from loom.domain import recipe_file
 from loom.domain.evidence import StepKind
-from loom.domain.recipe import Recipe, RecipeStep
+from loom.domain.recipe import OUTPUTS, Recipe, RecipeStep
 from loom.domain.recipe_file import MAX_BYTES, MAX_STEPS, Written, parse, parse_toml
 from loom.errors import Invalid
 
@@ -166,6 +167,14 @@ def test_every_fault_is_told_up_to_a_few() -> None:
 def test_what_is_no_toml_is_invalid(text: str, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         parse_toml(text)
+
+
+def test_the_example_in_the_documentation_is_a_recipe_and_every_output_is_told_there() -> None:
+    text = (Path(__file__).parents[2] / "docs/recipes.md").read_text()
+    _before, _, rest = text.partition("```toml\n")
+
+    assert len(parse_toml(rest.partition("```")[0]).steps) == 3
+    assert all(f"`{output}`" in text for output in OUTPUTS)
 
 
 VALUES = st.recursive(

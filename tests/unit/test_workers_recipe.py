@@ -195,6 +195,18 @@ def test_a_recipe_that_is_a_link_is_refused(tmp_path: Path) -> None:
         recipe.plan(recipe.Asked(), project, Ground(Tree.at(tmp_path), lambda _: False))
 
 
+def test_a_recipe_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".loom.toml").write_bytes(b"# \xff")
+    project = Project("demo", "/srv/demo.git")
+    tree = Tree.at(tmp_path)
+
+    with pytest.raises(Invalid, match=r"\.loom\.toml is not UTF-8: byte 2 is not"):
+        recipe.plan(recipe.Asked(), project, Ground(tree, lambda _: False))
+    (tmp_path / ".loom.toml").unlink()
+    with pytest.raises(Invalid, match=r"\.loom\.toml cannot be read: No such file"):
+        recipe.plan(recipe.Asked(), project, Ground(tree, lambda _: False))
+
+
 def test_where_no_test_would_run_it_says_why() -> None:
     assert planned(PYTEST).untested == ""
     assert planned({}, {"steps": ["lint"]}).untested == ""
