@@ -13,8 +13,9 @@ MAX_BODY = 16 * 1024
 def message(bead: Bead, described: str = "") -> bytes:
     """The commit message of a bead, safe to hand to git whatever its texts hold.
 
-    described: what it says instead of the bead's own title and description. The trailers stand in a last paragraph of their own, so that nothing in the title or the
-    description can be taken for one. Source: git-interpret-trailers(1).
+    described: what it says instead of the bead's own title and description. The trailers stand in a
+    last paragraph of their own, so that nothing above can be taken for one.
+    Source: git-interpret-trailers(1).
     """
     head, _, rest = described.strip().partition("\n")
     title, text = (head, rest) if head else (bead.title, bead.description)

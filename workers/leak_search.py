@@ -1,9 +1,10 @@
 """Search the lines that a change adds for what looks like a secret.
 
-`python -m workers.leak_search DIFF BASELINE REPORT` searches in a process of its own, so that a line that
-keeps a pattern busy for ever ends with it. Its detectors and filters are those of detect-secrets,
-save two: a string is no secret for its entropy alone (hashes in lock files, identifiers), and one
-that stands beside a word like `password` only if it is long and mixed enough to be a real one.
+`python -m workers.leak_search DIFF BASELINE REPORT` searches in a process of its own, so that a
+line that keeps a pattern busy for ever ends with it. Its detectors and filters are those of
+detect-secrets, save two: a string is no secret for its entropy alone (hashes in lock files,
+identifiers), and one that stands beside a word like `password` only if it is long and mixed enough
+to be a real one.
 
 A line with detect-secrets' own comment (`pragma: allowlist secret`) is let pass, and so is what the
 `.secrets.baseline` of the commit that the work began from lists.

@@ -58,6 +58,11 @@ _MEANINGS: tuple[tuple[str, FailureClass, str], ...] = (
         "there is no such repository, or none that the agent may see: correct the project's "
         "address, or give it a credential (`loom project credential set`)",
     ),
+    (
+        r"error: object [0-9a-f]+: |fsck error in pack",
+        _WORK,
+        "it holds an object that git takes for broken or malicious",
+    ),
     (r"mismatched algorithms", _WORK, "it uses SHA-256 object names, which agents cannot work on"),
     (
         r"[Cc]ould not resolve host|Connection (refused|timed out|reset|closed)|unable to access|"
@@ -80,9 +85,15 @@ def of(ended: Ended) -> Refusal:
     if ended.cancelled:
         return Refusal(_INFRA, "git was stopped")
     for pattern, failure_class, meaning in _MEANINGS:
-        if re.search(pattern, ended.output):
-            return Refusal(failure_class, f"{meaning}. git says: {last_words(ended)}")
+        if found := re.search(pattern, ended.output):
+            said = _line(ended.output, found.start())
+            return Refusal(failure_class, f"{meaning}. git says: {said}")
     return Refusal(_INFRA, last_words(ended), certain=False)
+
+
+def _line(text: str, at: int) -> str:
+    begin, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
+    return " ".join(text[begin : end if end >= 0 else None].split())[:500]
 
 
 def protocol_of(repository: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,9 +245,10 @@ def test_a_patch_that_reaches_out_or_does_not_fit_changes_nothing(
 
 def test_a_patch_may_follow_what_commands_changed(at: At) -> None:
     at.write("check.py", "print('other')\n")
-    at.write("sums.py", BROKEN + "# below\n")
-    at.repository.apply(MEND.encode())
-    assert (at.checkout / "sums.py").read_text() == MENDED + "# below\n"
+    at.write("fresh.py", BROKEN)
+    at.repository.apply(MEND.replace("sums.py", "fresh.py").encode())
+    assert (at.checkout / "fresh.py").read_text() == MENDED
+    assert {change.path for change in at.repository.changes().files} == {"check.py", "fresh.py"}
 
 
 # ----- the default branch
@@ -380,4 +380,4 @@ def test_a_tree_that_is_larger_than_the_rules_allow_is_not_checked_out(bench: Be
     rules = Rules(limits=Limits(disk_mb=1))
     with bench.attempt(rules=rules) as at, fails(WORK, "too large to be checked out: 1 MB"):
         at.repository.check_out()
-    assert not os.listdir(bench.folder / "workspaces")
+    assert not list((bench.folder / "workspaces").iterdir())
