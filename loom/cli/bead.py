@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from loom.cli import acting, artifact, output, profile, work
+from loom.cli import acting, artifact, livelog, output, profile, work
 from loom.cli.moment import Moment
 from loom.clients.control import ControlClient
 from loom.clients.representation import attempt_to_json, bead_to_json, why_to_json
@@ -34,7 +34,8 @@ def bead() -> None:
 
 
 for _act in (
-    acting.cancel, acting.unblock, acting.refile, artifact.list_artifacts, artifact.artifact,
+    acting.cancel, acting.unblock, acting.refile, livelog.logs, artifact.list_artifacts,
+    artifact.artifact,
 ):  # fmt: skip
     bead.add_command(_act)
 

@@ -12,6 +12,7 @@ import httpx
 from loom.clients import reconciliation
 from loom.clients.answers import Filed, Page
 from loom.clients.downloads import DownloadCalls
+from loom.clients.following import FollowingCalls
 from loom.clients.operating import OperatingCalls
 from loom.clients.representation import (
     API,
@@ -34,7 +35,7 @@ from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavaila
 TIMEOUT_S = 15.0
 
 
-class ControlClient(DownloadCalls, OperatingCalls):
+class ControlClient(DownloadCalls, OperatingCalls, FollowingCalls):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 
     Raises Unavailable when it cannot be reached and DeadlineExceeded when it does not answer.
@@ -149,9 +150,12 @@ class ControlClient(DownloadCalls, OperatingCalls):
         return self._ask("POST", path, json=body, headers=headers)
 
     @contextmanager
-    def _stream(self, path: str) -> Iterator[httpx.Response]:
+    def _stream(self, path: str, **more: Any) -> Iterator[httpx.Response]:
         """The answer to a GET, its body as it comes."""
-        with self._transport_errors("GET", path), self._http.stream("GET", path) as answer:
+        with (
+            self._transport_errors("GET", path),
+            self._http.stream("GET", path, **more) as answer,
+        ):
             if not answer.is_success:
                 answer.read()
                 raise _error(answer)

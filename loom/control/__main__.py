@@ -15,7 +15,7 @@ from loom.clients.database import SERVICE, DatabaseClient
 from loom.control.app import create_app
 from loom.control.readiness import serving
 from loom.control.reconciliation import Read, no_broker
-from loom.control.server import Server
+from loom.control.server import STOPPING, Server
 from loom.errors import LoomError
 from loom.rpc.channel import connect
 from loom.settings import (
@@ -72,6 +72,7 @@ def main() -> int:
             read,
             {part: partial(getattr, breaker, "state") for part, breaker in breakers.items()},
             store=store,
+            stopping=STOPPING,
         )
 
     Server(control, make_app).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 from flask import Flask, Response, jsonify
@@ -16,11 +17,13 @@ from loom.control import (
     correlation,
     deadletters,
     interventions,
+    livelog,
     problem,
     projects,
     readiness,
     reconciliation,
 )
+from loom.control.followers import Followers
 from loom.control.ledger import Ledger
 from loom.settings import ControlSettings
 
@@ -33,10 +36,11 @@ def create_app(
     breakers: Mapping[str, Callable[[], str]] | None = None,
     *,
     store: artifacts.Artifacts | None = None,
+    stopping: threading.Event | None = None,
 ) -> Flask:
     """The HTTP API over a ledger. parts: what /readyz asks, by name. read_depths: the
     depths of the broker's queues. breakers: the circuit breakers' states that /readyz tells.
-    store: of artifacts.
+    store: of artifacts. stopping: ends the streams of whoever follows a log.
 
     Make it after a fork: the ledger's channel and the tracer must not cross one.
     """
@@ -59,6 +63,7 @@ def create_app(
         artifacts.routes(ledger, store or artifacts.NoArtifacts()),
         deadletters.routes(ledger),
         interventions.routes(ledger),
+        livelog.routes(ledger, Followers(ledger, settings.followers, stopping)),
         reconciliation.routes(ledger, read_depths),
     ):
         app.register_blueprint(blueprint, url_prefix=API)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -26,6 +27,9 @@ from loom.telemetry import logs
 
 log = logs.get(__name__)
 
+STOPPING = threading.Event()
+"""Set in the worker once it is to stop; streams end by it, as they would not by themselves."""
+
 GRACE_S = 10
 """Seconds that running requests get after a SIGTERM."""
 KEEPALIVE_S = 75
@@ -46,6 +50,11 @@ class JsonLogger(Logger):  # type: ignore[misc]
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threads, whose own refusals are problem documents too."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop, and tell whoever streams."""
+        STOPPING.set()
+        super().handle_exit(sig, frame)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer a request that is not even HTTP, or that no application got to see."""
@@ -83,7 +92,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "bind": self._settings.listen,
             "workers": 1,
             "worker_class": Worker,
-            "threads": self._settings.threads,
+            # Each follower of a log holds a thread; other requests have theirs beside them.
+            "threads": self._settings.threads + self._settings.followers,
             "timeout": SILENCE_S,
             "graceful_timeout": GRACE_S,
             "keepalive": KEEPALIVE_S,

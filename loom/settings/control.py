@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from loom.settings.source import Settings
@@ -16,4 +16,6 @@ class ControlSettings(Settings):
     listen: str = "127.0.0.1:8080"
     token_sha256: SecretStr
     threads: int = 16
+    followers: int = Field(default=64, ge=1, le=900)
+    """Readers that may follow logs at once, each with a thread of its own beside the others."""
     max_body_bytes: int = 256 * 1024

@@ -1,0 +1,140 @@
+"""The routes of live logs: in pages, as text, and as a stream of events."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from loom.clients.following import as_text, page_to_json
+from loom.control.beads import known_bead
+from loom.control.followers import Followers, Ledger
+from loom.control.models import read_query
+from loom.domain.log import LogCursor, LogState
+from loom.errors import LoomError
+from loom.telemetry import logs
+
+SEND_S = 30.0
+"""How long a reader may take nothing before it is cut off."""
+TEXT_LINES = 1_000
+SOCKET = "gunicorn.socket"
+"""Where gunicorn puts the connection of a request."""
+
+log = logs.get(__name__)
+
+Cursor = Annotated[str, StringConstraints(max_length=60, pattern=r"^[0-9.]*$")]
+
+
+class LogQuery(BaseModel):
+    """The query of a log. attempt: this one alone, to its end; else the newest, and later ones.
+
+    from: start or now, where no cursor comes with it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    attempt: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    start: Literal["start", "now"] = Field(default="start", alias="from")
+    cursor: Cursor = ""
+    limit: Annotated[int, Field(ge=1, le=5_000)] = 1_000
+
+
+class StreamQuery(BaseModel):
+    """The query of a stream. from: start or now, where no Last-Event-ID comes with it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    attempt: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    start: Literal["start", "now"] = Field(default="start", alias="from")
+
+
+def routes(ledger: Ledger, followers: Followers) -> Blueprint:
+    """Read the log of a bead, and follow it."""
+    blueprint = Blueprint("livelog", __name__)
+
+    @blueprint.get("/beads/<bead_id>/log")
+    def read(bead_id: str) -> Response:
+        query = read_query(LogQuery, request.args.to_dict(flat=False))
+        page = ledger.read_log(
+            known_bead(bead_id), query.attempt or 0, query.cursor, query.limit,
+            from_now=query.start == "now",
+        )  # fmt: skip
+        wanted = request.accept_mimetypes.best_match(("application/json", "text/plain"))
+        if wanted != "text/plain":
+            return jsonify(page_to_json(bead_id, page))
+        # Of one attempt, whatever comes after it.
+        epoch = query.attempt or (
+            LogCursor.parse(query.cursor).epoch if query.cursor else page.next.epoch
+        )
+        pages = _texts(ledger, bead_id, epoch, query.cursor) if epoch else iter(())
+        return _streamed(pages, "text/plain; charset=utf-8", followers.take_place())
+
+    @blueprint.get("/beads/<bead_id>/log/stream")
+    def stream(bead_id: str) -> Response:
+        query = read_query(StreamQuery, request.args.to_dict(flat=False))
+        epoch, cursor = query.attempt or 0, request.headers.get("Last-Event-ID", "")
+        page = ledger.read_log(known_bead(bead_id), epoch, cursor, 1, from_now=query.start == "now")
+        if cursor and page.state is LogState.ENDED and not page.lines:
+            # By this a browser's EventSource knows not to come again.
+            return Response(status=204)
+        if query.start == "now" and not cursor:
+            cursor = str(page.next)
+        connection = request.environ.get(SOCKET)
+        frames = followers.follow(bead_id, epoch, cursor, _left(connection))
+        response = _streamed(frames, "text/event-stream", followers.take_place())
+        response.headers["Cache-Control"] = "no-store"
+        # Or a proxy would gather events before it passes them on.
+        response.headers["X-Accel-Buffering"] = "no"
+        return response
+
+    return blueprint
+
+
+def _texts(ledger: Ledger, bead_id: str, epoch: int, cursor: str) -> Iterator[bytes]:
+    """What one attempt has said so far, as people read it."""
+    while True:
+        try:
+            page = ledger.read_log(bead_id, epoch, cursor, TEXT_LINES)
+        except LoomError as error:
+            yield f"\n… the rest cannot be read: {error.detail}\n".encode()
+            return
+        yield "".join(as_text(each.line) for each in page.lines).encode()
+        cursor = str(page.next)
+        if page.state is not LogState.MORE:
+            return
+
+
+def _streamed(pieces: Iterator[bytes], kind: str, done: Callable[[], None]) -> Response:
+    """The pieces as they come, to a reader that may not stall for ever; done: called at its end."""
+    connection = request.environ.get(SOCKET)
+    if connection is not None:
+        connection.settimeout(SEND_S)
+
+    def end() -> None:
+        if connection is not None:
+            connection.settimeout(None)
+        done()
+
+    response = Response(pieces, content_type=kind)
+    response.call_on_close(end)
+    return response
+
+
+def _left(connection: socket.socket | None) -> Callable[[], bool]:
+    """Tells whether the reader at the other end has closed the connection."""
+
+    def gone() -> bool:
+        if connection is None or connection.fileno() < 0:
+            return connection is not None
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        try:
+            return bool(poll.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
+
+    return gone
