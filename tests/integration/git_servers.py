@@ -175,12 +175,25 @@ class Ssh:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-        await process.stdout.drain()
+        assert child.stdin and child.stdout and child.stderr
+        giving = asyncio.ensure_future(_pass_on(process.stdin, child.stdin))
+        await asyncio.gather(
+            _pass_on(child.stdout, process.stdout), _pass_on(child.stderr, process.stderr)
+        )
+        giving.cancel()
         process.exit(await child.wait())
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+
+async def _pass_on(source: Any, sink: Any) -> None:
+    """Copy until the end, and close a child's stdin then."""
+    while data := await source.read(65_536):
+        sink.write(data)
+        await sink.drain()
+    if isinstance(sink, asyncio.StreamWriter):
+        sink.close()
 
 
 @contextmanager
