@@ -29,6 +29,7 @@ PARTS: dict[str, Part] = {
     "token": Part("stack", "token", "The secrets that a person needs."),
     "project": Part("project", "project", "Repositories that Loom works on."),
     "bead": Part("bead", "bead", "Units of work: file them, follow them."),
+    "agent": Part("agent", "agent", "Who works: list, start, drain and stop agents."),
     "dlq": Part("dlq", "dlq", "Dead letters: see why, replay or discard them."),
     "audit": Part("audit", "audit", "Who did what to beads and dead letters, and why."),
     "reconcile": Part(

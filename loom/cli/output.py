@@ -20,6 +20,11 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 COLOURS = {
     "open": "cyan",
     "in_progress": "yellow",
+    "alive": "green",
+    "busy": "yellow",
+    "draining": "cyan",
+    "lost": "red",
+    "stopped": "dim",
     "blocked": "red",
     "succeeded": "green",
     "failed": "red",

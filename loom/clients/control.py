@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 from loom.clients import reconciliation
+from loom.clients.agents import AgentCalls
 from loom.clients.answers import Filed, Page
 from loom.clients.downloads import DownloadCalls
 from loom.clients.following import FollowingCalls
@@ -35,7 +36,7 @@ from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavaila
 TIMEOUT_S = 15.0
 
 
-class ControlClient(DownloadCalls, OperatingCalls, FollowingCalls):
+class ControlClient(DownloadCalls, OperatingCalls, AgentCalls, FollowingCalls):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 
     Raises Unavailable when it cannot be reached and DeadlineExceeded when it does not answer.

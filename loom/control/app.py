@@ -12,6 +12,7 @@ from loom import __version__
 from loom.clients.representation import API
 from loom.control import (
     access,
+    agents,
     artifacts,
     beads,
     correlation,
@@ -65,6 +66,7 @@ def create_app(
         interventions.routes(ledger),
         livelog.routes(ledger, Followers(ledger, settings.followers, stopping)),
         reconciliation.routes(ledger, read_depths),
+        agents.routes(ledger),
     ):
         app.register_blueprint(blueprint, url_prefix=API)
 
@@ -79,6 +81,7 @@ def create_app(
                     "beads": f"{API}/beads",
                     "dead_letters": f"{API}/dead-letters",
                     "audit": f"{API}/audit",
+                    "agents": f"{API}/agents",
                     "health": "/healthz",
                     "readiness": "/readyz",
                 },

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loom.clients.answers import Filed, Page
+from loom.control.agents import Agents
 from loom.control.followers import Ledger as Logs
 from loom.control.steering import Steering
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
@@ -14,7 +15,7 @@ from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
 
 
-class Ledger(Steering, Logs, Protocol):
+class Ledger(Steering, Agents, Logs, Protocol):
     """The calls of loom.clients.database.DatabaseClient that the API stands on."""
 
     def create_project(

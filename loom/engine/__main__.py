@@ -5,7 +5,7 @@ from __future__ import annotations
 from loom.broker.depths import Depths
 from loom.broker.publisher import Publisher
 from loom.clients.database import DatabaseClient
-from loom.engine import leases, replays
+from loom.engine import agents, leases, replays
 from loom.engine.reconciler import SERVICE, Reconciler
 from loom.engine.timers import Timer, keep_all
 from loom.settings import BrokerSettings, LedgerClientSettings, ServiceSettings, load
@@ -25,6 +25,7 @@ def main() -> None:
     timers = [
         Timer("expired leases", 1.0, lambda: leases.expire(ledger)),
         Timer("replays", 1.0, lambda: replays.advance(ledger)),
+        Timer("silent agents", agents.EVERY_S, lambda: agents.forget(ledger)),
     ]
     publisher = None
     if broker is not None:

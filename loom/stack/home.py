@@ -56,6 +56,11 @@ class Home:
         return self.etc / "agents"
 
     @property
+    def posts(self) -> Path:
+        """Which agents are wanted here, beside one for each project."""
+        return self.path / "posts"
+
+    @property
     def logs(self) -> Path:
         """`<service>.log` of each."""
         return self.path / "logs"

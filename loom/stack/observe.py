@@ -86,7 +86,8 @@ def state_of(process: Process, answer: Answer | None, logged: str) -> tuple[str,
         case "STARTING" | "RUNNING" | "STOPPED":
             # The supervisor calls STARTING what it has not yet seen stay up.
             return process.state.lower(), ""
-        case "STOPPING":
+        # Of all programs only an agent ends by itself: one that was asked to.
+        case "STOPPING" | "EXITED" if process.state == "STOPPING" or process.exit_code == 0:
             return "stopped", ""
         case "BACKOFF":
             return "backoff", process.said

@@ -26,6 +26,8 @@ class Program:
     stop_wait_s: int = 15
     whole_group: bool = False
     digest: str = ""
+    ends_by_itself: bool = False
+    """Whether it stays down after an end with exit code 0; any other end starts it again."""
 
 
 def render(program: Program, home: Home, *, switching: bool) -> str:
@@ -39,7 +41,7 @@ def render(program: Program, home: Home, *, switching: bool) -> str:
         "environment": ",".join(f"{key}={_value(v)}" for key, v in environment.items()),
         "user": program.account.name if switching else "",
         "autostart": "true",
-        "autorestart": "true",
+        "autorestart": "unexpected" if program.ends_by_itself else "true",
         # With each failed start the supervisor waits a second longer, and never gives up.
         "startsecs": "2",
         "startretries": "1000000",

@@ -54,6 +54,7 @@ def lay_out(plan: Plan) -> None:
         (home.secrets, 0o700),
         (home.etc, 0o711),
         (home.agent_programs, 0o700),
+        (home.posts, 0o700),
         (home.logs, 0o700),
         (home.run, 0o755),
         (home.path / "data", 0o711),

@@ -41,6 +41,7 @@ class Process:
     pid: int
     since: int
     said: str
+    exit_code: int = -1
 
 
 def config(
@@ -152,6 +153,7 @@ class Supervisor:
                 pid=row["pid"],
                 since=row["start"],
                 said=row["spawnerr"],
+                exit_code=row["exitstatus"],
             )
             for row in self._call("getAllProcessInfo")
         ]
@@ -166,6 +168,15 @@ class Supervisor:
         """Run the program as its configuration on disk says; leave every other alone."""
         ((added, changed, _removed),) = self._call("reloadConfig")
         self._replace({name} & set(changed), [one for one in (*added, *changed) if one == name])
+
+    def take_out(self, name: str) -> None:
+        """Stop the program, whose configuration is gone from the disk, and forget it."""
+        self._call("reloadConfig")
+        self._replace({name}, [])
+
+    def see_running(self, name: str) -> None:
+        """Start the program unless it runs."""
+        self._call("startProcess", name, False, ignoring=(ALREADY_STARTED,))
 
     def _replace(self, old: set[str], new: list[str]) -> None:
         """Stop the old programs, all at once, and start the new ones."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def _process(state: str, said: str = "") -> Process:
         (_process("STOPPING"), WELL, "", ("stopped", "")),
         (_process("FATAL", "gone"), None, "", ("failed", "gone")),
         (_process("EXITED"), None, "", ("failed", "")),
+        (replace(_process("EXITED"), exit_code=0), None, "", ("stopped", "")),
     ],
 )
 def test_the_supervisor_the_port_and_the_log_make_one_state(
