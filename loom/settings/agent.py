@@ -35,6 +35,16 @@ class AgentSettings(Settings):
     spool: Path | None = None
     """Where results wait that the broker has not confirmed; `spool` in the agent's HOME if unset.
     It has to outlive the agent's process."""
+    credentials: Path | None = None
+    """Where the project's token or ssh key is, as `loom project credential set` puts it; `git` in
+    the agent's HOME if unset."""
+    mirrors: Path | None = None
+    """Where the cached copies of repositories are, for all agents of this user; `mirrors` in the
+    agent's HOME if unset."""
+    mirrors_mb: int = Field(default=20_480, ge=0)
+    """Megabytes for all of them together; those not in use go first. 0: any size."""
+    repository_mb: int = Field(default=4_096, ge=0)
+    """Megabytes that one repository may have; a larger one is refused. 0: any size."""
     hold_s: float = Field(default=300.0, ge=0)
     """Seconds after its claim until a bead's message is acknowledged although the bead is still
     being worked on; from then on its lease alone holds it. Well below the broker's
