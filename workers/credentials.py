@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from loom.domain.credential import (
-    FOLDER,
     KEY_FILE,
     KNOWN_HOSTS_FILE,
     SEEN_HOSTS_FILE,
@@ -29,12 +28,12 @@ _HELPER = f'!f() {{ test "$1" != get || cat -- "${TOKEN_VARIABLE}"; }}; f'
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Of one project. home: the agent's HOME. repository: the address that a token is meant for.
+    """Of one project. folder: where they are kept. repository: the address a token is meant for.
 
     No other host is shown the token, whatever a submodule or a redirect names.
     """
 
-    home: Path
+    folder: Path
     repository: str
 
     def environment(self) -> Mapping[str, str]:
@@ -65,16 +64,15 @@ class Credentials:
 
     @property
     def _token(self) -> Path:
-        return self.home / FOLDER / TOKEN_FILE
+        return self.folder / TOKEN_FILE
 
     def _ssh_command(self) -> str:
-        folder = self.home / FOLDER
-        key, known = folder / KEY_FILE, folder / KNOWN_HOSTS_FILE
+        key, known = self.folder / KEY_FILE, self.folder / KNOWN_HOSTS_FILE
         argv = list(_SSH)
         if known.is_file():
             argv += ["-oStrictHostKeyChecking=yes", f"-oUserKnownHostsFile={_ssh_word(known)}"]
         else:
-            seen = _ssh_word(folder / SEEN_HOSTS_FILE)
+            seen = _ssh_word(self.folder / SEEN_HOSTS_FILE)
             argv += ["-oStrictHostKeyChecking=accept-new", f"-oUserKnownHostsFile={seen}"]
         if key.is_file():
             # Without the user's configuration, nor any other key that lies about.

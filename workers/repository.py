@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from loom.domain.bead import Bead
+from loom.domain.credential import FOLDER
 from loom.domain.evidence import Commit, FailureClass
 from loom.domain.project import Project
 from loom.domain.rules import Strategy
@@ -66,11 +67,13 @@ class Repository:
         path: str,
         timeout_s: float,
         leash: Leash,
+        credentials: Path | None = None,
         quota: Quota | None = None,
         check: Callable[[], None] = lambda: None,
         note: Note = lambda _name, _argv, _ended: None,
     ) -> None:
-        """mirrors: the folder of all mirrors. home: the agent's own, with its credentials.
+        """mirrors: the folder of all mirrors. home: the agent's own. credentials: their folder;
+        that in home if it is not given.
 
         timeout_s: for one run of git. check: called after each; raises if the attempt may not go
         on.
@@ -86,7 +89,7 @@ class Repository:
             leash=leash,
             directory=place.git_directory,
             work_tree=place.checkout,
-            credentials=Credentials(home, project.repository),
+            credentials=Credentials(credentials or home / FOLDER, project.repository),
             protocols=tuple(each for each in project.rules.protocols if each in PROTOCOLS),
         )
         self._git, self._asking = git, Asking(git, check)

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from loom.cli import inspecting, output, profile, ruling
 from loom.cli.argv import Argv
+from loom.cli.credential import credential
 from loom.clients.representation import project_to_json
 from loom.domain import rulebook
 from loom.domain.project import (
@@ -247,3 +248,6 @@ def _absolute(repository: str) -> str:
     if ":" not in repository and here.is_dir():
         return os.path.abspath(here)  # noqa: PTH100 - links stay as the user wrote them
     return repository
+
+
+project.add_command(credential)
