@@ -25,6 +25,7 @@ wanted() {
         '/usr/lib/postgresql/*/bin/postgres postgresql' \
         '/usr/sbin/pgbouncer pgbouncer' \
         '/usr/bin/git git' \
+        '/usr/bin/ssh openssh-client' \
         '/usr/bin/setpriv util-linux' \
         '/usr/bin/bwrap bubblewrap'
     [ "$what" != drill ] || printf '%s\n' '/usr/lib/*/faketime/libfaketimeMT.so.1 libfaketime'

@@ -1,8 +1,8 @@
 """An agent of a project: all that it needs on this machine, and its process.
 
 All agents of a project share its queue, its broker user and its token for the ledger: their rights
-are the project's, and on one machine they run as one user. Each has its own workspace, home, spool
-and settings.
+are the project's, and on one machine they run as one user. They share its credential for git and
+the mirrors of its repositories; each has its own workspace, home, spool and settings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loom.messaging.topology import agent_user, permission_of_agent
-from loom.stack import credentials, render, services
+from loom.stack import credentials, gitaccess, render, services
 from loom.stack.home import as_settings_file
 from loom.stack.management import Management
 from loom.stack.posts import Post
@@ -46,13 +46,16 @@ def equip(plan: render.Plan, project_id: str, post: Post | None = None) -> None:
     )
     render.write_tokens(plan)
     folder = _folder(plan, post)
-    for place in (folder, folder / "home", folder / "work"):
+    mirrors = plan.home.workspaces / project_id / "mirrors"
+    for place in (folder, folder / "home", folder / "work", mirrors):
         who.folder(place, who.agent, 0o700)
     settings: dict[str, str | int] = {
         "LOOM_LOG_LEVEL": plan.settings.log_level,
         "LOOM_OTLP_ENDPOINT": plan.settings.otlp_endpoint,
         "LOOM_AGENT_PROJECT": project_id,
         "LOOM_AGENT_WORKSPACE": str(folder / "work"),
+        "LOOM_AGENT_CREDENTIALS": str(gitaccess.folder_of(plan.home, project_id)),
+        "LOOM_AGENT_MIRRORS": str(mirrors),
         "LOOM_AGENT_CONCURRENCY": post.concurrency,
         **({"LOOM_AGENT_NAME": post.name} if post.label else {}),
         **render.ledger_settings(plan, name),
