@@ -135,6 +135,14 @@ def file(
     )
 
 
+def known(connection: Connection, bead_ids: Sequence[str]) -> frozenset[str]:
+    """Which of these beads there are."""
+    table = tables.bead
+    return frozenset(
+        connection.execute(select(table.c.id).where(table.c.id.in_(bead_ids))).scalars()
+    )
+
+
 def get(connection: Connection, bead_id: str) -> Bead:
     """One bead. Raises NotFound."""
     row = connection.execute(_GET, {"bead_id": bead_id}).mappings().one_or_none()

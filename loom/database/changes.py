@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from loom.domain.bead import NewBead
 from loom.domain.evidence import Commit, Outcome
 from loom.domain.lifecycle import Resolution, State
 
@@ -49,6 +50,8 @@ class Standing:
     gated: bool = False
     max_attempts: int = 0
     allow_no_tests: bool = False
+    generation: int = 0
+    """How many beads filed one another up to it; known where its result asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class FiledBead:
+    """A bead that another's attempt asked for; one that is there already is not filed again."""
+
+    bead: NewBead
+    project_id: str
+    correlation_id: str
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """All that one decision, or one batch of them, writes.
 
@@ -159,6 +172,7 @@ class Changes:
     withdrawn: tuple[str, ...] = ()
     events: tuple[Event, ...] = field(default=())
     recalled: tuple[str, ...] = ()
+    filed: tuple[FiledBead, ...] = ()
 
     def __add__(self, other: Changes) -> Changes:
         """Both, in their order; of two moves of one bead the later one holds."""
@@ -173,6 +187,7 @@ class Changes:
             withdrawn=self.withdrawn + other.withdrawn,
             events=self.events + other.events,
             recalled=self.recalled + other.recalled,
+            filed=self.filed + other.filed,
         )
 
     def __bool__(self) -> bool:

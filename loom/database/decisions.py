@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from loom.database import sub_beads
 from loom.database.changes import (
     Changes,
     Edit,
@@ -29,6 +30,7 @@ from loom.messaging.deadletter import DeadLetter
 from loom.messaging.topology import RESULTS_QUEUE
 
 NOTHING = Changes()
+NOTHING_ASKED = sub_beads.Asked()
 TOLD = 2_000
 """How many characters of a text an event carries; the ledger has the whole."""
 
@@ -137,8 +139,11 @@ def result(  # noqa: PLR0911 - one answer a verdict
     if fault:
         return Judged(ResultVerdict.UNPROVEN, fault, kept=False)
     commits = report.outcome.commits
-    changes = _end(bead, "succeeded", report.outcome)
-    changes += _move(bead, Move.SUCCEED, "bead.closed", "", commits=commits, report=report)
+    asked = sub_beads.of(bead, report)
+    changes = _end(bead, "succeeded", asked.told(report.outcome))
+    changes += _move(
+        bead, Move.SUCCEED, "bead.closed", "", commits=commits, report=report, asked=asked
+    )
     return Judged(ResultVerdict.APPLIED, changes=changes)
 
 
@@ -175,8 +180,11 @@ def _failed(bead: Standing, outcome: str, report: Report, jitter: float) -> Chan
         bead.max_attempts,
     )
     told = {Move.FAIL: "bead.closed", Move.RETRY: "bead.retried", Move.BLOCK: "bead.blocked"}
-    changes = _end(bead, outcome, evidence)
-    changes += _move(bead, decision.move, told[decision.move], decision.reason, report=report)
+    asked = sub_beads.of(bead, report) if decision.move is Move.FAIL else NOTHING_ASKED
+    changes = _end(bead, outcome, asked.told(evidence))
+    changes += _move(
+        bead, decision.move, told[decision.move], decision.reason, report=report, asked=asked
+    )
     if decision.move is Move.RETRY:
         changes += Changes(owed=(owe(bead, decision.delay_s),))
     return changes
@@ -317,6 +325,7 @@ def _move(
     commits: tuple[Commit, ...] | None = None,
     edit: Edit | None = None,
     report: Report | None = None,
+    asked: sub_beads.Asked = NOTHING_ASKED,
 ) -> Changes:
     state, resolution = move(bead.id, bead.state, by)
     moved = Moved(
@@ -335,13 +344,14 @@ def _move(
         "epoch": moved.epoch,
         "attempt": moved.attempts,
         "reason": reason[:TOLD],
+        **asked.facts(),
     }
     if resolution:
         data["resolution"] = resolution.value
     if commits:
         data["commits"] = [{"sha": c.sha, "branch": c.branch} for c in commits]
     event = _event(replace(bead, epoch=moved.epoch), told, data, report)
-    return Changes(moved=(moved,), events=(event,))
+    return Changes(moved=(moved,), events=(event,), filed=asked.filed)
 
 
 def _end(bead: Standing, outcome: str, evidence: Outcome) -> Changes:

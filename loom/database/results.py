@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select, text
 
-from loom.database import rows, tables
+from loom.database import rows, sub_beads, tables
 from loom.database.changes import Report, Standing
 from loom.database.decisions import Judged
 from loom.database.judging import judge
@@ -39,6 +39,7 @@ def record(connection: Connection, reports: Sequence[Report]) -> tuple[Judged, .
     seen: Iterable[str] = connection.execute(
         select(table.c.message_id).where(table.c.message_id.in_(ids))
     ).scalars()
+    standings = _with_generations(connection, reports, standings)
     if unguarded("inbox"):
         seen = ()
     if unguarded("fence"):
@@ -58,6 +59,24 @@ def record(connection: Connection, reports: Sequence[Report]) -> tuple[Judged, .
             },
         )
     return batch.judged
+
+
+def _with_generations(
+    connection: Connection, reports: Sequence[Report], standings: dict[str, Standing]
+) -> dict[str, Standing]:
+    """The standings, with the generation of those whose reports ask for beads."""
+    asking = sorted({r.bead_id for r in reports if r.outcome.sub_beads} & standings.keys())
+    if not asking:
+        return standings
+    b = tables.bead.c
+    found = connection.execute(
+        select(b.id, b.context[sub_beads.GENERATION]).where(b.id.in_(asking))
+    )
+    generations = {row[0]: sub_beads.generation(row[1]) for row in found}
+    return {
+        id_: replace(standing, generation=generations.get(id_, 0))
+        for id_, standing in standings.items()
+    }
 
 
 def _unfenced(report: Report, standings: Mapping[str, Standing]) -> Report:

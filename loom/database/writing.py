@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
-from loom.database import blockers
-from loom.database.changes import Changes, Ended, Event, Moved, Owed, Started
+from loom.database import beads, blockers
+from loom.database.changes import Changes, Ended, Event, FiledBead, Moved, Owed, Started
 from loom.database.filing import storable
 from loom.database.ordering import RANK
+from loom.domain.bead import NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import Resolution
 from loom.domain.priority import rank
@@ -171,7 +172,21 @@ def write(connection: Connection, changes: Changes) -> Mapping[str, Written]:
         connection,
         [move.id for move in changes.moved if move.resolution is Resolution.SUCCEEDED],
     )
+    if changes.filed:
+        _file(connection, changes.filed)
     return written
+
+
+def _file(connection: Connection, filed: Sequence[FiledBead]) -> None:
+    """File those beads that are not there yet, of each asking bead in one statement."""
+    known = beads.known(connection, [each.bead.id for each in filed])
+    asked: dict[tuple[str, str, str], list[NewBead]] = {}
+    for each in filed:
+        if each.bead.id not in known:
+            key = (each.project_id, each.correlation_id, each.traceparent)
+            asked.setdefault(key, []).append(each.bead)
+    for (project_id, correlation_id, traceparent), new in asked.items():
+        beads.file(connection, project_id, new, correlation_id, traceparent)
 
 
 @functools.lru_cache

@@ -16,7 +16,7 @@ from typing import Any
 
 from loom.clients.database import Filed, Page, Recorded
 from loom.database import cursor as cursors
-from loom.database import decisions, filing, judging, reconcile, reports
+from loom.database import decisions, filing, judging, reconcile, reports, sub_beads
 from loom.database.beads import check_filters
 from loom.database.beads import missing as missing_bead
 from loom.database.changes import Changes, Event, Owed, Running, Standing
@@ -506,6 +506,7 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs):
             max_attempts=bead.max_attempts
             or self._tables.projects[bead.project_id].max_attempts,
             allow_no_tests=self._tables.projects[bead.project_id].rules.allow_no_tests,
+            generation=sub_beads.generation(bead.context.get(sub_beads.GENERATION)),
         )  # fmt: skip
 
     def _retry(self, bead_id: str, change: Callable[[Attempt], Attempt]) -> None:
@@ -560,6 +561,9 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs):
                     dict(event.data),
                 )
             )  # fmt: skip
+        for filed in changes.filed:
+            if filed.bead.id not in self._tables.beads:
+                self._file(filed.bead, filed.project_id, filed.correlation_id, filed.traceparent)
 
     def _owe_task(self, owed: Owed) -> None:
         row = OutboxRow(

@@ -292,7 +292,8 @@ VALUES = st.recursive(
         st.sampled_from([
             "stats", "numTotalTests", "testResults", "assertionResults", "failures", "Issues",
             "Pos", "reason", "message", "spans", "location", "messages", "status", "Action",
-            "Package", "Test", "Output", "err", "failureMessages", "line", "code", "level", "is_primary",
+            "Package", "Test", "Output", "err", "failureMessages", "line", "code", "level",
+            "is_primary",
         ]),
         inner, max_size=6,
     ),
