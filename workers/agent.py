@@ -5,9 +5,11 @@ It is made before the fork and opened after it: no channel or thread crosses a f
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +24,14 @@ from loom.settings import AgentSettings
 from loom.telemetry import logs, traces
 from loom.telemetry.failpoints import failpoint
 from workers import report, resending
-from workers.attempt import Attempt
+from workers.artifacts import Keeper
+from workers.attempt import Attempt, Means
 from workers.command import Leash
 from workers.lease import Lease, LeaseLost
+from workers.live import LiveLog, Log, Silent
+from workers.mirror import Quota
 from workers.report import Publishes
+from workers.sandbox import Mode
 from workers.spool import Spool
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -91,13 +97,16 @@ class Agent:
         ledger: Ledger,
         publisher: Publishes,
         spool: Spool,
+        keeper: Keeper | None = None,
+        log_publisher: Publishes | None = None,
         pause: Callable[[float], None] = time.sleep,
         let_go: Callable[[str], None] = lambda _bead_id: None,
     ) -> None:
         """name: in the ledger. home: where git finds the agent's own keys.
 
-        let_go: has the message of a bead acknowledged before its end, as the lease alone holds the
-        bead by now.
+        keeper: of artifacts. log_publisher: for live logs, a connection of its own as it may be
+        held up; None of either: there are none. let_go: has the message of a bead acknowledged
+        before its end, as the lease alone holds the bead by now.
         """
         self._settings = settings
         self._name = name
@@ -105,6 +114,8 @@ class Agent:
         self._ledger = ledger
         self._publisher = publisher
         self._spool = spool
+        self._means = _means(settings, home, keeper)
+        self._log_publisher = log_publisher
         self._pause = pause
         self._let_go = let_go
         self._reported: OrderedDict[str, int] = OrderedDict()
@@ -170,7 +181,8 @@ class Agent:
         self, assignment: Assignment, claim: Claim, lease: Lease, leash: Leash
     ) -> None:
         failpoint("agent.claimed")
-        outcome = self._work(claim, lease, leash)
+        with self._live(assignment, claim.epoch) as live:
+            outcome = self._work(claim, lease, leash, live)
         failpoint("agent.worked")
         envelope = report.compose(
             outcome,
@@ -246,7 +258,25 @@ class Agent:
             self._pause(patience.next_pause("its result waits in the spool"))
         return self._reported.get(bead_id, 0) >= epoch
 
-    def _work(self, claim: Claim, lease: Lease, leash: Leash) -> Outcome:
+    @contextmanager
+    def _live(self, assignment: Assignment, epoch: int) -> Iterator[Log]:
+        """What tells whoever watches the bead."""
+        if self._log_publisher is None:
+            yield Silent()
+            return
+        live = LiveLog(
+            self._log_publisher.publish,
+            project_id=self._settings.project,
+            bead_id=assignment.bead_id,
+            epoch=epoch,
+            correlation_id=assignment.correlation_id,
+        )
+        try:
+            yield live
+        finally:
+            live.close()
+
+    def _work(self, claim: Claim, lease: Lease, leash: Leash, live: Log) -> Outcome:
         assert claim.bead is not None and claim.project is not None  # noqa: S101 - granted
         attempt = Attempt(
             claim.bead,
@@ -254,10 +284,9 @@ class Agent:
             claim.epoch,
             lease=lease,
             leash=leash,
-            root=self._settings.workspace,
-            home=self._home,
-            path=self._settings.path,
-            git_timeout_s=self._settings.git_timeout_s,
+            means=self._means,
+            live=live,
+            number=claim.attempt,
         )
         try:
             return attempt.run()
@@ -270,3 +299,17 @@ class Agent:
                 failure_class=FailureClass.INFRA,
                 reason=f"the agent has a fault: {type(error).__name__}: {error}",
             )
+
+
+def _means(settings: AgentSettings, home: Path, keeper: Keeper | None) -> Means:
+    return Means(
+        root=settings.workspace,
+        mirrors=settings.mirrors or home / "mirrors",
+        home=home,
+        path=settings.path,
+        git_timeout_s=settings.git_timeout_s,
+        sandbox=Mode(settings.sandbox),
+        readable=tuple(Path(each) for each in settings.readable.split(os.pathsep) if each),
+        quota=Quota(settings.mirrors_mb, settings.repository_mb),
+        keeper=keeper,
+    )

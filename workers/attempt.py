@@ -1,39 +1,63 @@
-"""One attempt at a bead: checkout, patch, test, commit, push, with the evidence of each step."""
+"""One attempt at a bead: checkout, preparation, work, proof, commit, push; evidence of each."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 from loom.domain.bead import Bead
-from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.domain.evidence import Artifact, Commit, FailureClass, Outcome, StepKind, found_no_tests
 from loom.domain.project import Project
-from loom.errors import Invalid
+from loom.errors import Invalid, LoomError, Unavailable
 from loom.telemetry import logs, traces
-from workers import command, commit, recipe
-from workers.command import Ended, Leash
-from workers.fencing import Placed, Token
-from workers.git import Git
+from workers import artifacts, leaks, recipe
+from workers.artifacts import Given, Keeper
+from workers.changes import Changes
+from workers.command import Leash
+from workers.detect.found import Ground
+from workers.detect.tree import Tree
+from workers.journal import Journal
 from workers.lease import Lease
-from workers.recipe import Recipe
-from workers.workspace import Workspace, environment, workspace
+from workers.live import Log
+from workers.mirror import Quota
+from workers.recipe import Asked, Plan
+from workers.repository import Repository
+from workers.sandbox import Mode, Sandbox
+from workers.ways import credentials, registry
+from workers.ways.way import Way, WorkFailed
+from workers.workbench import PROOFS, Workbench
+from workers.workspace import Workspace, workspace
+
+DIFF = "changes.diff"
+"""The artifact with what an attempt changed and did not push."""
 
 log = logs.get(__name__)
 
 
-class _Ended(Exception):
-    """The attempt ended before its last step."""
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every attempt of an agent works with.
 
-    def __init__(self, failure_class: FailureClass, reason: str) -> None:
-        super().__init__(reason)
-        self.failure_class = failure_class
-        self.reason = reason
+    root: of the workspaces. mirrors: of the repositories. home: the agent's own, with its keys.
+    path: the PATH of every command. readable: what commands may read besides. keeper: of
+    artifacts; None where nothing keeps them.
+    """
+
+    root: Path
+    mirrors: Path
+    home: Path
+    path: str
+    git_timeout_s: float
+    sandbox: Mode = Mode.BUBBLEWRAP
+    readable: tuple[Path, ...] = ()
+    quota: Quota | None = None
+    keeper: Keeper | None = None
 
 
 class Attempt:
-    """Works on one bead under a lease; the deeper ways to work take the place of its steps."""
+    """Works on one bead under a lease."""
 
     def __init__(
         self,
@@ -43,267 +67,208 @@ class Attempt:
         *,
         lease: Lease,
         leash: Leash,
-        root: Path,
-        home: Path,
-        path: str,
-        git_timeout_s: float,
+        means: Means,
+        live: Log,
+        number: int = 1,
     ) -> None:
-        """root: of the workspaces. home: the agent's own. path: the PATH of every command."""
-        self._bead, self._project, self._epoch = bead, project, epoch
-        self._lease, self._leash = lease, leash
-        self._root, self._home, self._path = root, home, path
-        self._git_timeout_s = git_timeout_s
-        self._branch = f"agent/{bead.id}"
-        self._ref = f"refs/heads/{self._branch}"
-        self._steps: list[Step] = []
+        """number: 1 for the bead's first attempt. live: for who watches it."""
+        self._bead, self._project, self._epoch, self._number = bead, project, epoch, number
+        self._lease, self._leash, self._means, self._live = lease, leash, means, live
         self._commits: list[Commit] = []
-        self._output = ""
+        self._planned: tuple[str, ...] = ()
+        self._artifacts: list[Given] = []
+        self._patterns: tuple[str, ...] = ()
+        self._kept: tuple[Artifact, ...] = ()
+        self._journal: Journal | None = None
 
     def run(self) -> Outcome:
         """Work, and say how it ended; raises LeaseLost when it may do neither."""
         try:
-            plan = recipe.read(self._bead, self._project)
-            with workspace(self._root, self._bead.id, self._epoch) as place:
-                self._follow(plan, place)
+            asked = recipe.ask(self._bead, self._project)
+            way = registry.load(asked.way)
+            way.check(self._bead.context, self._project)
+            given = credentials.read(self._means.home / credentials.FILE)
+            with workspace(self._means.root, self._bead.id, self._epoch) as place:
+                return self._work_in(place, asked, way, given)
         except Invalid as fault:
             return self._failed(FailureClass.WORK, fault.detail)
-        except _Ended as end:
-            return self._failed(end.failure_class, end.reason)
+        except Unavailable as fault:
+            return self._failed(FailureClass.INFRA, fault.detail)
         except OSError as error:
             self._lease.check()
             return self._failed(FailureClass.INFRA, f"the workspace cannot be used: {error}")
-        return Outcome(
-            succeeded=True,
-            steps=tuple(self._steps),
-            commits=tuple(self._commits),
-            output=self._output,
-        )
 
-    def _follow(self, plan: Recipe, place: Workspace) -> None:
-        git = Git(
-            config=place.git_config,
-            path=self._path,
-            home=self._home,
-            scratch=place.scratch,
-            timeout_s=self._git_timeout_s,
+    def _work_in(
+        self, place: Workspace, asked: Asked, way: Way, given: Mapping[str, str]
+    ) -> Outcome:
+        journal = Journal(place.folder / "logs", self._live, self._lease.check)
+        self._journal = journal
+        end: tuple[FailureClass, str] | None = None
+        try:
+            with self._repository(place, journal) as repository:
+                repository.check_out()
+                end = self._follow(place, asked, way, given, repository)
+        except WorkFailed as failed:
+            end = failed.failure_class, failed.reason
+        except (Invalid, LoomError) as fault:
+            infra = not isinstance(fault, Invalid)
+            end = (FailureClass.INFRA if infra else FailureClass.WORK), fault.detail
+        self._keep_artifacts(place, journal)
+        return self._failed(*end) if end else self._outcome(succeeded=True)
+
+    def _repository(self, place: Workspace, journal: Journal) -> Repository:
+        means = self._means
+        return Repository(
+            self._bead,
+            self._project,
+            self._epoch,
+            place,
+            mirrors=means.mirrors,
+            home=means.home,
+            path=means.path,
+            timeout_s=means.git_timeout_s,
             leash=self._leash,
+            quota=means.quota,
+            check=self._lease.check,
+            note=journal.git,
         )
-        git.configure()
-        self._checkout(git, place)
-        tree, parent = self._apply(git, place, plan.patch) if plan.patch else ("", "")
-        self._test(plan, place)
-        if tree:
-            sha = self._commit(git, place, tree, parent)
-            self._push(git, place, sha, parent)
 
-    def _checkout(self, git: Git, place: Workspace) -> None:
-        # --no-local: a path is fetched like any other address, so that nothing of a repository
-        # that others can write is linked into the checkout (CVE-2022-39253).
-        arguments = (
-            *("clone", "--quiet", "--no-local", "--depth=1", "--single-branch", "--no-tags"),
-            *("--template=", f"--branch={self._project.default_branch}"),
-            *("--", self._project.repository, str(place.checkout)),
+    def _follow(
+        self,
+        place: Workspace,
+        asked: Asked,
+        way: Way,
+        given: Mapping[str, str],
+        repository: Repository,
+    ) -> tuple[FailureClass, str] | None:
+        """All from the checkout to the push; why it failed, if it did so without an exception."""
+        # Before the work, so that a change cannot weaken the proof that it has to stand.
+        plan = self._plan(place, asked)
+        bench = self._bench(place, repository, plan, given)
+        if bench.run_recipe(StepKind.PREPARE):
+            repository.settle()
+        self._work(bench, repository, plan, way)
+        if plan.untested:
+            plan = self._plan(place, asked)
+            bench.recipe = plan.recipe
+        if plan.untested and not self._project.rules.allow_no_tests:
+            return FailureClass.NO_TESTS, plan.untested
+        self._patterns = plan.recipe.artifacts
+        found = repository.changes()
+        pushes = self._pushes(found, plan, way)
+        self._planned = _planned(plan, pushes=pushes)
+        if pushes and (leaked := repository.scan(found)):
+            return FailureClass.WORK, leaks.explain(leaked)
+        if found and not pushes and way.commits:
+            self._hand_out(place, found)
+        for kind in PROOFS:
+            bench.run_recipe(kind)
+        nothing = found_no_tests(bench.steps)
+        if nothing and not self._project.rules.allow_no_tests:
+            return FailureClass.NO_TESTS, "the test steps found no test"
+        if pushes:
+            sha = repository.commit(found, bench.message)
+            self._commits.append(repository.push(sha, self._lease.fence))
+        return None
+
+    def _plan(self, place: Workspace, asked: Asked) -> Plan:
+        ground = Ground(
+            Tree.at(place.checkout),
+            lambda program: shutil.which(program, path=self._means.path) is not None,
+            self._project.rules.network,
         )
-        with traces.span("checkout"):
-            ended = git.run(*arguments, cwd=place.folder)
-        self._note("checkout", git.argv(*arguments), ended)
-        if ended.exit_code != 0:
-            self._end(
-                FailureClass.INFRA,
-                f"{self._project.repository} cannot be checked out: {_last_words(ended)}",
-            )
-        self._token = Token(
-            git, place.checkout, self._project.repository, self._bead.id, self._epoch
-        )
-        if self._epoch > 1:
-            if self._token.withdraw_older() is Placed.FAILED:
-                self._lease.check()
-                self._end(
-                    FailureClass.INFRA,
-                    f"{self._project.repository} cannot be asked for earlier attempts: "
-                    + _last_line(self._token.words),
-                )
-            self._resume(git, place)
-
-    def _resume(self, git: Git, place: Workspace) -> None:
-        """Begin where an earlier attempt began that pushed, and was lost before it could report.
-
-        From the same parent the same work gives the same commit, whatever became of the default
-        branch meanwhile; so the branch never has to move again.
-        """
-        if self._pushed_before(git, place):
-            self._ask(git, place, "checkout", "--quiet", "--detach", "FETCH_HEAD^")
-            log.info("pushed_work_resumed", branch=self._branch)
-
-    def _pushed_before(self, git: Git, place: Workspace) -> bool:
-        """Whether the branch is there with a commit of this bead, which is FETCH_HEAD then."""
-        fetch = ("fetch", "--quiet", "--no-tags", "--depth=2", "--", self._project.repository)
-        if git.run(*fetch, self._ref, cwd=place.checkout).exit_code != 0:
-            return False
-        whose = self._ask(
-            git, place, "log", "-1", "--format=%(trailers:key=Bead-Id,valueonly)", "FETCH_HEAD"
-        )
-        return whose == self._bead.id
-
-    def _apply(self, git: Git, place: Workspace, patch: bytes) -> tuple[str, str]:
-        """Apply the patch; the tree that the commit gets, and its parent.
-
-        Both are known before the test runs, so that nothing it does to the index or to HEAD
-        reaches the commit.
-        """
-        arguments = ("apply", "--index", "--whitespace=nowarn", "-")
-        with traces.span("patch"):
-            ended = git.run(*arguments, cwd=place.checkout, stdin=patch)
-        self._note("patch", git.argv(*arguments), ended)
-        if ended.exit_code != 0:
-            failure = FailureClass.INFRA if ended.timed_out else FailureClass.WORK
-            self._end(failure, f"the patch does not apply: {_words(ended)}")
-        tree = self._ask(git, place, "write-tree")
-        parent = self._ask(git, place, "rev-parse", "--verify", "HEAD")
-        return tree, parent
-
-    def _test(self, plan: Recipe, place: Workspace) -> None:
-        argv = plan.test_command
-        given = environment(place, self._path, self._bead.id, self._project.id)
-        with traces.span("test"):
-            ended = command.run(
-                argv,
-                cwd=place.checkout,
-                environment=given,
-                timeout_s=plan.timeout_s,
-                leash=self._leash,
-                soft_timeout_s=plan.soft_timeout_s,
-            )
-        self._note("test", argv, ended)
-        self._output = ended.output
-        if ended.timed_out and ended.exit_code is not None:
-            self._end(
-                FailureClass.TIMEOUT,
-                f"the test command was asked to stop after {plan.soft_timeout_s:g} s, "
-                f"and {_how(ended)}",
-            )
-        if ended.timed_out:
-            self._end(FailureClass.TIMEOUT, f"the test command did not end in {plan.timeout_s:g} s")
-        if ended.exit_code == -signal.SIGKILL:
-            # Nothing of ours sent it: the kernel was out of memory, or an operator stepped in.
-            self._end(
-                FailureClass.INFRA,
-                "the test command was killed from outside (signal 9), as for want of memory: "
-                + _last_words(ended),
-            )
-        if ended.exit_code != 0:
-            self._end(FailureClass.WORK, f"the test command {_how(ended)}: {_last_words(ended)}")
-
-    def _commit(self, git: Git, place: Workspace, tree: str, parent: str) -> str:
-        arguments = ("commit-tree", tree, "-p", parent, "-F", "-")
-        # The bead's own date: the same work on the same parent is the same commit.
-        at = int(self._bead.created_at.timestamp())
-        with traces.span("commit"):
-            ended = git.run(*arguments, cwd=place.checkout, stdin=commit.message(self._bead), at=at)
-        self._note("commit", git.argv(*arguments), ended)
-        if ended.exit_code != 0:
-            self._end(FailureClass.INFRA, f"git made no commit: {_words(ended)}")
-        return ended.output.strip()
-
-    def _push(self, git: Git, place: Workspace, sha: str, parent: str) -> None:
-        token, branch = self._token, self._branch
-        if token.place(parent) is Placed.FAILED:
-            self._lease.check()
-            words = _last_line(token.words)
-            self._end(FailureClass.INFRA, f"{branch} cannot be pushed: {words}")
-        # After the token is placed: whoever gets the bead after this yes finds it and removes it.
-        self._lease.fence()
-        arguments, ended = self._push_once(git, place, sha)
-        if ended.exit_code != 0 and token.refused_in(ended.output):
-            # Either somebody else has the bead by now, or the repository removes no such refs.
-            self._lease.fence()
-            log.warning("push_not_fenced", why=_last_words(ended))
-            token.give_up()
-            arguments, ended = self._push_once(git, place, sha)
-        self._note("push", git.argv(*arguments), ended)
-        if ended.exit_code == 0:
-            self._commits.append(Commit(sha, branch))
-            log.info("branch_pushed", branch=branch, sha=sha)
-            return
-        token.give_up()
-        if "[rejected]" in ended.output:
-            if self._pushed_before(git, place):
-                self._end(
-                    FailureClass.INFRA,
-                    f"an earlier attempt's push of {branch} landed meanwhile: the next attempt "
-                    "goes on from it",
-                )
-            self._end(
-                FailureClass.WORK,
-                f"the branch {branch} exists already, with another commit than {sha}: look at it, "
-                "then delete or rename it",
-            )
-        if "[remote rejected]" in ended.output:
-            self._end(FailureClass.WORK, f"the repository refuses {branch}: {_words(ended)}")
-        self._end(FailureClass.INFRA, f"{branch} cannot be pushed: {_last_words(ended)}")
-
-    def _push_once(self, git: Git, place: Workspace, sha: str) -> tuple[Sequence[str], Ended]:
-        ref = self._ref
-        # An empty expectation: the branch is made, or it is there with this very commit.
-        arguments = (
-            *("push", "--porcelain", "--no-verify", f"--force-with-lease={ref}:"),
-            *(*self._token.options, "--", self._project.repository, f"{sha}:{ref}"),
-            *self._token.refspecs,
-        )
-        with traces.span("push"):
-            return arguments, git.run(*arguments, cwd=place.checkout)
-
-    def _ask(self, git: Git, place: Workspace, *arguments: str) -> str:
-        ended = git.run(*arguments, cwd=place.checkout)
-        self._lease.check()
-        if ended.exit_code != 0:
-            self._end(FailureClass.INFRA, f"git {arguments[0]} failed: {_last_words(ended)}")
-        return ended.output.strip()
-
-    def _note(self, name: str, argv: Sequence[str], ended: Ended) -> None:
-        """Keep the evidence of a step; raises LeaseLost if that is why it ended."""
-        self._lease.check()
-        step = Step(name, tuple(argv), ended.exit_code, ended.duration_s, ended.output)
-        self._steps.append(step)
+        plan = recipe.plan(asked, self._project, ground)
         log.info(
-            "step_ended",
-            step=name,
-            exit_code=ended.exit_code,
-            duration_s=round(ended.duration_s, 3),
-            timed_out=ended.timed_out,
+            "recipe_planned", source=plan.recipe.source, steps=[s.name for s in plan.recipe.steps]
+        )
+        return plan
+
+    def _bench(
+        self, place: Workspace, repository: Repository, plan: Plan, given: Mapping[str, str]
+    ) -> Workbench:
+        means = self._means
+        assert self._journal is not None  # noqa: S101 - made before the checkout
+        return Workbench(
+            self._bead,
+            self._project,
+            self._number,
+            place=place,
+            repository=repository,
+            journal=self._journal,
+            sandbox=Sandbox(
+                means.sandbox, means.path, means.readable, hidden=(means.home, means.root)
+            ),
+            leash=self._leash,
+            path=means.path,
+            recipe=plan.recipe,
+            credentials=given,
+            check=self._lease.check,
         )
 
-    def _end(self, failure_class: FailureClass, reason: str) -> NoReturn:
-        raise _Ended(failure_class, reason)
+    def _work(self, bench: Workbench, repository: Repository, plan: Plan, way: Way) -> None:
+        """Do the work, unless an earlier attempt that could not report it had pushed it."""
+        if repository.earlier:
+            repository.restore_earlier()
+            bench.record("work", f"An earlier attempt pushed {repository.earlier}: it goes on.")
+        elif StepKind.WORK in plan.recipe.kinds:
+            with traces.span("work"):
+                way.work(bench)
+
+    def _pushes(self, found: Changes, plan: Plan, way: Way) -> bool:
+        wanted = {StepKind.COMMIT, StepKind.PUSH} <= plan.recipe.kinds
+        return bool(found) and wanted and way.commits
+
+    def _hand_out(self, place: Workspace, found: Changes) -> None:
+        """Keep as a file what is not pushed."""
+        assert self._journal is not None  # noqa: S101 - made before the checkout
+        kept = place.folder / "logs" / DIFF
+        kept.parent.mkdir(mode=0o700, exist_ok=True)
+        kept.write_text(found.diff, errors="replace")
+        self._artifacts.append(Given(DIFF, kept, "text/x-diff"))
+        self._journal.note(
+            f"The bead's steps leave out the push, so nothing was committed: {found.summary()}"
+        )
+
+    def _keep_artifacts(self, place: Workspace, journal: Journal) -> None:
+        given = [*journal.logs, *self._artifacts]
+        if not given and not self._patterns:
+            return
+        attempt = (self._project.id, self._bead.id, self._epoch)
+        kept = artifacts.collect(
+            self._means.keeper,
+            attempt,
+            checkout=place.checkout,
+            patterns=self._patterns,
+            given=given,
+            check=self._lease.check,
+        )
+        self._kept = kept.artifacts
+        journal.attach(kept.artifacts)
+        for note in kept.notes:
+            journal.note(note)
 
     def _failed(self, failure_class: FailureClass, reason: str) -> Outcome:
+        return replace(self._outcome(succeeded=False), failure_class=failure_class, reason=reason)
+
+    def _outcome(self, *, succeeded: bool) -> Outcome:
+        journal = self._journal
+        if journal is None:
+            return Outcome(succeeded)
+        steps = journal.steps
         return Outcome(
-            succeeded=False,
-            steps=tuple(self._steps),
+            succeeded=succeeded,
+            steps=steps,
             commits=tuple(self._commits),
-            output=self._output or (self._steps[-1].output_tail if self._steps else ""),
-            failure_class=failure_class,
-            reason=reason,
+            output=journal.output or (steps[-1].output_tail if steps else ""),
+            artifacts=self._kept,
+            planned=self._planned,
+            notes=journal.notes,
+            sub_beads=tuple(journal.sub_beads),
         )
 
 
-def _how(ended: Ended) -> str:
-    if ended.exit_code is not None and ended.exit_code < 0:
-        return f"was killed by signal {-ended.exit_code}"
-    return f"ended with exit code {ended.exit_code}"
-
-
-def _words(ended: Ended) -> str:
-    """What the command said, for a reason: its end."""
-    if ended.timed_out:
-        return f"it did not end in {ended.duration_s:.0f} s"
-    return ended.output.strip()[-1500:] or "it said nothing"
-
-
-def _last_words(ended: Ended) -> str:
-    """The last line of what it said, or its signal."""
-    return _last_line(_words(ended))
-
-
-def _last_line(words: str) -> str:
-    return (words.strip() or "it said nothing").splitlines()[-1][:500]
+def _planned(plan: Plan, *, pushes: bool) -> tuple[str, ...]:
+    """The steps that have to leave evidence."""
+    kinds = plan.recipe.kinds
+    commands = [step.name for step in plan.recipe.steps if step.kind in kinds]
+    return ("checkout", *commands, *(("commit", "push") if pushes else ()))

@@ -54,6 +54,19 @@ class Log(Protocol):
         """It has ended; exit_code as in its evidence."""
 
 
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, step: str, argv: Sequence[str] = ()) -> None:
+        """A step begins."""
+
+    def write(self, step: str, chunk: bytes) -> None:
+        """Its command wrote this."""
+
+    def end(self, step: str, exit_code: int | None, duration_s: float) -> None:
+        """It has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much goes out, in bytes as lines count them (LogLine.size).

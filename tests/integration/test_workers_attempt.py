@@ -18,9 +18,10 @@ from loom.domain.bead import Bead
 from loom.domain.evidence import FailureClass, Outcome
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
-from workers.attempt import Attempt
+from workers.attempt import Attempt, Means
 from workers.command import Leash
 from workers.lease import Lease
+from workers.live import Silent
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -60,10 +61,14 @@ def attempt(tmp_path: Path, repository: Path) -> Try:
                 epoch,
                 lease=lease,
                 leash=leash,
-                root=tmp_path / "workspaces",
-                home=tmp_path,
-                path=PATH,
-                git_timeout_s=60.0,
+                means=Means(
+                    root=tmp_path / "workspaces",
+                    mirrors=tmp_path / "mirrors",
+                    home=tmp_path / "home",
+                    path=PATH,
+                    git_timeout_s=60.0,
+                ),
+                live=Silent(),
             ).run()
 
     return run
@@ -179,20 +184,20 @@ def test_a_repository_of_another_user_can_be_worked_on(repository: Path, attempt
     assert outcome.succeeded, outcome
 
 
-def test_a_repository_that_is_not_there_is_a_failure_of_the_surroundings(
+def test_a_repository_that_is_not_there_is_the_projects_to_correct(
     tmp_path: Path, attempt: Try
 ) -> None:
     outcome = attempt({}, address=str(tmp_path / "nowhere.git"))
-    assert outcome.failure_class is FailureClass.INFRA
-    assert "cannot be checked out" in outcome.reason
-    assert [step.name for step in outcome.steps] == ["checkout"]
+    assert outcome.failure_class is FailureClass.WORK
+    assert "does not exist on the agent's machine" in outcome.reason
 
 
 @pytest.mark.parametrize("address", ["ext::sh -c touch% /tmp/owned", "git://127.0.0.1/x"])
 def test_only_known_transports_are_used(attempt: Try, address: str) -> None:
     outcome = attempt({}, address=address)
-    assert outcome.failure_class is FailureClass.INFRA
-    assert "not allowed" in outcome.reason
+    assert outcome.failure_class is FailureClass.WORK
+    assert outcome.reason
+    assert not Path("/tmp/owned").exists()
 
 
 def test_a_refusal_of_the_repository_is_a_failure_of_the_work(

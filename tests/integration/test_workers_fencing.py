@@ -19,9 +19,10 @@ from loom.domain.evidence import FailureClass, Outcome
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
 from loom.errors import Stale, Unavailable
-from workers.attempt import Attempt
+from workers.attempt import Attempt, Means
 from workers.command import Leash
 from workers.lease import Lease, LeaseLost
+from workers.live import Silent
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OTHER = MEND.replace("return a + b", "return b + a")
@@ -52,10 +53,14 @@ class Bench:
                 epoch,
                 lease=lease,
                 leash=leash,
-                root=self.folder / f"workspaces-{epoch}",
-                home=self.folder,
-                path="/usr/local/bin:/usr/bin:/bin",
-                git_timeout_s=PATIENCE_S,
+                means=Means(
+                    root=self.folder / f"workspaces-{epoch}",
+                    mirrors=self.folder / "mirrors",
+                    home=self.folder / "home",
+                    path="/usr/local/bin:/usr/bin:/bin",
+                    git_timeout_s=PATIENCE_S,
+                ),
+                live=Silent(),
             ).run()
 
     @property
