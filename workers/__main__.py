@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import socket
 import sys
@@ -12,11 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import celery
 from celery import signals
 from celery.apps.worker import install_worker_term_handler
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
+import loom
+from loom.clients.database import DatabaseClient
+from loom.domain.identity import new_message_id
+from loom.domain.presence import Registration
 from loom.errors import LoomError, Unavailable
 from loom.messaging.topology import task_key
 from loom.settings import (
@@ -29,11 +35,18 @@ from loom.settings import (
 )
 from loom.telemetry import failpoints, logs
 from loom.telemetry.process import Stopped, explain, stop_signals, wait_for
-from workers import gate, task, workspace
+from workers import controls, gate, presence, task, tools, workspace
 from workers.app import app
 from workers.child import Child
 from workers.consumer import BeadConsumer
 from workers.letting_go import Hints
+from workers.reporter import Place, Reporter
+from workers.time_limit import TimeLimit
+
+FIRST_WORD_S = 6.0
+"""How long a start waits to hear whether the agent is drained; without the ledger it has no work
+to do either."""
+GOODBYE_S = 2.0
 
 log = logs.get(__name__)
 
@@ -64,17 +77,25 @@ def main() -> int:
     except Stopped:
         return 0
     workspace.sweep(agent.workspace)
-    return _serve(name, agent, service, broker, ledger)
+    # Before anything that no fork may share.
+    reporting = presence.Presence(partial(_report, name, agent, ledger, new_message_id()))
+    reporting.start()
+    try:
+        return _serve(name, agent, service, broker=broker, ledger=ledger, reporting=reporting)
+    finally:
+        reporting.goodbye(GOODBYE_S)
 
 
 def _serve(
     name: str,
     agent: AgentSettings,
     service: ServiceSettings,
+    *,
     broker: BrokerSettings,
     ledger: LedgerClientSettings,
+    reporting: presence.Presence,
 ) -> int:
-    hints = Hints()
+    hints, limit = Hints(), TimeLimit()
     child = Child(
         name,
         Path.home(),
@@ -83,9 +104,11 @@ def _serve(
         broker=broker,
         ledger=ledger,
         let_go=hints.let_go,
+        limit=limit,
     )
     task.register(app, child.handle)
     gate.refuse_compression()
+    controls.install(limit)
     # Without receivers of this signal Celery puts handlers of its own beside ours.
     signals.setup_logging.connect(_keep_our_logging, weak=False)
     signals.worker_process_init.connect(child.open, weak=False)
@@ -102,7 +125,14 @@ def _serve(
         hostname=name,
         concurrency=agent.concurrency,
         loglevel=service.log_level.upper(),
-        consumer_cls=partial(BeadConsumer, project_id=agent.project, broker=broker, hints=hints),
+        consumer_cls=partial(
+            BeadConsumer,
+            project_id=agent.project,
+            broker=broker,
+            hints=hints,
+            presence=reporting,
+            wish=reporting.first(FIRST_WORD_S),
+        ),
         without_gossip=True,
         without_mingle=True,
         quiet=True,
@@ -111,6 +141,30 @@ def _serve(
     log.info("agent_starts", agent_id=name, queue=task_key(agent.project))
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _report(
+    name: str,
+    agent: AgentSettings,
+    ledger: LedgerClientSettings,
+    instance: str,
+    parent: socket.socket,
+) -> None:
+    """What the process that reports does; the parent is the one that forked it."""
+    told = Registration(
+        name=name,
+        project_id=agent.project,
+        instance=instance,
+        host=socket.gethostname(),
+        pid=os.getppid(),
+        versions={"loom": loom.__version__, "celery": celery.__version__}
+        | {"python": platform.python_version()}
+        | dict(tools.find(tools.NEEDED, agent.path)),
+    )
+    place = Place(
+        agent.workspace, agent.report_every_s, partial(tools.find, tools.TOOLS, agent.path)
+    )
+    Reporter(DatabaseClient.from_settings(ledger), told, place).run(parent, told.pid)
 
 
 def _find(queue: str) -> None:

@@ -19,6 +19,7 @@ from loom.telemetry import traces
 from workers.agent import Agent, Assignment
 from workers.resending import keep_sending
 from workers.spool import Spool
+from workers.time_limit import Limited, TimeLimit
 
 FLUSH_MS = 2_000
 """How long a pool process that ends may take to send its last spans."""
@@ -37,12 +38,17 @@ class Child:
         broker: BrokerSettings,
         ledger: LedgerClientSettings,
         let_go: Callable[[str], None],
+        limit: TimeLimit,
     ) -> None:
-        """let_go: what tells the parent to acknowledge the message of a bead that is worked on."""
+        """let_go: what tells the parent to acknowledge the message of a bead that is worked on.
+
+        limit: the time limits that the parent was told.
+        """
         self._name, self._home = name, home
         self._settings, self._service = agent, service
         self._broker, self._ledger = broker, ledger
         self._let_go = let_go
+        self._limit = limit
         self._opened: tuple[Agent, DatabaseClient, tuple[Publisher, ...]] | None = None
         self._closing = threading.Event()
 
@@ -58,7 +64,7 @@ class Child:
             self._settings,
             self._name,
             self._home,
-            ledger=client,
+            ledger=Limited(client, self._limit),
             publisher=publisher,
             spool=spool,
             let_go=self._let_go,

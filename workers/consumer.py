@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from celery.platforms import EX_OK
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.message import Message
@@ -15,14 +16,17 @@ from kombu.message import Message
 from loom.broker.confirms import Status
 from loom.broker.publisher import Publisher
 from loom.domain.identity import new_message_id
+from loom.domain.presence import AgentWish
 from loom.errors import Unavailable, UnreadableMessage
 from loom.messaging import deadletter
 from loom.messaging.envelope import Envelope
 from loom.messaging.task import Task
+from loom.messaging.topology import task_key
 from loom.settings import BrokerSettings
 from loom.telemetry import logs
 from workers import gate, request
 from workers.letting_go import Hints
+from workers.presence import Presence, Snapshot
 
 CONFIRM_S = 3.0
 """How long the worker's loop may wait for a connection, and for the confirm of a dead letter."""
@@ -52,11 +56,21 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         ]
 
     def __init__(
-        self, *args: Any, project_id: str, broker: BrokerSettings, hints: Hints, **options: Any
-    ) -> None:
-        """broker: how dead letters are published. hints: of messages that may be let go."""
+        self, *args: Any, project_id: str, broker: BrokerSettings, hints: Hints,
+        presence: Presence, wish: AgentWish, **options: Any,
+    ) -> None:  # fmt: skip
+        """broker: how dead letters are published. hints: of messages that may be let go.
+
+        presence: who is told what this agent does. wish: what people wanted of it at its start.
+        """
         self._project_id = project_id
+        self.queue = task_key(project_id)
         self._hints = hints
+        self._presence = presence
+        self._wish = wish
+        self._asked = 0
+        self._asks: tuple[int, AgentWish] | None = None
+        self._idle_looks = 0
         self._let_go: weakref.WeakSet[request.BeadRequest] = weakref.WeakSet()
         self._room = 0
         quick = broker.model_copy(update={"timeout_s": CONFIRM_S})
@@ -83,8 +97,13 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
                 )
                 self._ack(message)
                 return
-            if not self._is_running(task, message):
+            if self._is_running(task, message):
+                return
+            if self._wish is AgentWish.WORK:
                 hand_on(message)
+            else:
+                # It came before the consumer was cancelled: another agent may have it.
+                message.requeue()  # type: ignore[no-untyped-call]
 
         self._room = self.initial_prefetch_count
         return on_task_received
@@ -98,7 +117,13 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         """Listen to the pool processes too."""
         super().register_with_event_loop(hub)
         hub.add_reader(self._hints.descriptor, self._on_hint)
-        hub.call_repeatedly(ROOM_EVERY_S, self._make_room)
+        hub.call_repeatedly(ROOM_EVERY_S, self._attend)
+
+    def ask(self, wish: AgentWish) -> None:
+        """Somebody wants this of the agent, by `celery control`; the ledger keeps it."""
+        self._asked += 1
+        self._asks = (self._asked, wish)
+        self._obey(wish)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Kombu could not take the message in; Celery would acknowledge it."""
@@ -145,6 +170,42 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         log.info("running_bead_delivered_again", bead_id=running.id, epoch=task.epoch)
         return True
 
+    def _attend(self) -> None:
+        """Tell what this agent does, hear what people want of it, and see to it."""
+        running = tuple(
+            (held.id, int(held.request_dict.get("epoch") or 0))
+            for held in list(state.active_requests)
+            if isinstance(held, request.BeadRequest)
+        )
+        told = Snapshot(
+            concurrency=self.pool.num_processes,
+            running=tuple(sorted(running)),
+            consuming=self._wish is AgentWish.WORK,
+            asks=self._asks,
+        )
+        for answer in self._presence.exchange(told):
+            if self._asks is not None and answer.asked < self._asks[0]:
+                # The ledger has not heard yet what was asked here.
+                continue
+            self._asks = None
+            if answer.wish is not None:
+                self._obey(answer.wish)
+        self._make_room()
+        idle = not state.reserved_requests and not state.active_requests
+        self._idle_looks = self._idle_looks + 1 if idle else 0
+        # At the second look the last acknowledgement is on its way.
+        if self._wish is AgentWish.STOP and self._idle_looks > 1:
+            log.info("stopping_as_asked")
+            state.should_stop = EX_OK
+
+    def _obey(self, wish: AgentWish) -> None:
+        if wish is self._wish:
+            return
+        log.info("wish_heard", wish=wish.value, running=len(state.active_requests))
+        self._wish = wish
+        self._idle_looks = 0
+        self._make_room()
+
     def _on_hint(self) -> None:
         """Acknowledge what pool processes hold by a lease alone, however long it takes yet.
 
@@ -162,11 +223,16 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
             self.call_soon(log.info, "message_let_go", bead_id=bead_id)
 
     def _make_room(self) -> None:
-        """Take as many messages as there are processes without a bead that was let go."""
+        """Take as many messages as there are processes without a bead that was let go.
+
+        None while the agent drains: what was taken stays with it, unacknowledged, to its end.
+        """
         if self.task_consumer is None or self.qos is None:
             return
         busy = sum(1 for held in self._let_go if held in state.active_requests)
         room = max(0, self.pool.num_processes - busy)
+        if self._wish is not AgentWish.WORK:
+            room = 0
         if room == self._room:
             return
         # A prefetch limit counts for consumers that begin after it.

@@ -52,5 +52,8 @@ class AgentSettings(Settings):
     claim_patience_s: float = Field(default=900.0, ge=0)
     """Seconds a task waits for a ledger that is away, before it goes back to its queue; together
     with hold_s below the broker's consumer_timeout, which is 30 minutes where nobody set it."""
+    report_every_s: float = Field(default=5.0, gt=0, le=10)
+    """Seconds between two reports to the ledger while nothing changes; it counts an agent as lost
+    that says nothing for 20 s."""
     stop_after_s: float = Field(default=10.0, ge=0)
     """Seconds that running beads get after SIGTERM, before they go back to their queue."""

@@ -19,6 +19,7 @@ from loom.domain.lifecycle import Resolution, State
 from loom.testing.database import running_database
 from loom.testing.infrastructure import Infrastructure
 from loom.testing.relay import Relay
+from workers.presence import NAME as REPORTER
 
 LEASE_S = 5.0
 
@@ -81,7 +82,8 @@ def marathon(stand: Stand, request: pytest.FixtureRequest) -> Iterator[Marathon]
 def pool_processes(agent: AgentProcess) -> list[int]:
     """The agent's pool."""
     pid = agent.process.pid
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(p) for p in children if Path(f"/proc/{p}/comm").read_text().strip() != REPORTER]
 
 
 def celery(stand: Stand, *arguments: str) -> Any:
