@@ -3,8 +3,8 @@
 `python -m workers.leak_search DIFF BASELINE REPORT` searches in a process of its own, so that a
 line that keeps a pattern busy for ever ends with it. Its detectors and filters are those of
 detect-secrets, save two: a string is no secret for its entropy alone (hashes in lock files,
-identifiers), and one that stands beside a word like `password` only if it is long and mixed enough
-to be a real one.
+identifiers), and one that stands beside a word like `password`, or in an address, only if it is
+long and mixed enough to be a real one.
 
 A line with detect-secrets' own comment (`pragma: allowlist secret`) is let pass, and so is what the
 `.secrets.baseline` of the commit that the work began from lists.
@@ -33,8 +33,10 @@ MAX_LEAKS = 50
 LONGEST_LINE = 4_000
 """Characters of a line that are looked at: what follows is generated, and slow to search."""
 LEAST_LENGTH, LEAST_ENTROPY = 10, 3.0
-"""Of a value beside a word like `password`; the entropy in bits a character."""
+"""Of a value that is guessed at; the entropy in bits a character. It has letters and digits too."""
 
+_GUESSED = {"Secret Keyword", "Basic Auth Credentials"}
+"""Told by what stands beside them alone, as in every test of a login."""
 _LEFT_OUT = {"HexHighEntropyString", "Base64HighEntropyString", "IPPublicDetector"}
 _HUNK = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
@@ -57,9 +59,10 @@ def added_lines(diff: bytes) -> Iterator[tuple[str, int, str]]:
 
 
 def _file(shown: bytes) -> str:
+    """A file's name as git shows it: quoted as in C where it is odd."""
     name = shown.rstrip(b"\t\r")
     if name.startswith(b'"'):
-        name = name.strip(b'"').decode("unicode_escape").encode("latin-1", errors="replace")
+        name = name[1:-1].decode("unicode_escape").encode("latin-1", errors="replace")
     return name.removeprefix(b"b/").decode(errors="replace")
 
 
@@ -107,7 +110,7 @@ def _found(plugin: Any, filters: Any, file: str, number: int, line: str) -> Iter
     }  # fmt: skip
     for secret in call_function_with_arguments(plugin.analyze_line, **given) or ():
         value = secret.secret_value or ""
-        if secret.type == "Secret Keyword" and not _may_be_real(value):
+        if secret.type in _GUESSED and not _may_be_real(value):
             continue
         if not any(_says(each, given, value) for each in filters):
             yield secret
@@ -125,7 +128,8 @@ _OF_FILES_HERE = {"detect_secrets.filters.common.is_invalid_file"}
 
 
 def _may_be_real(value: str) -> bool:
-    if len(value) < LEAST_LENGTH:
+    has_both = re.search("[0-9]", value) and re.search("[A-Za-z]", value)
+    if len(value) < LEAST_LENGTH or not has_both:
         return False
     counts = Counter(value)
     entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
