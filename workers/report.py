@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from loom.broker.confirms import Published, Status
-from loom.domain.evidence import Outcome, Step
+from loom.domain.evidence import Outcome
 from loom.errors import Internal, Unavailable
 from loom.messaging import result
 from loom.messaging.envelope import Envelope
 from loom.messaging.topology import MAX_RESULT_BYTES
 from loom.telemetry import logs
-
-OUTPUT_CHARS = 64 * 1024
-STEP_OUTPUT_CHARS = 16 * 1024
-ARGUMENTS, ARGUMENT_CHARS = 64, 1024
-REASON_CHARS = 4 * 1024
+from workers.cutting import cut
 
 CONFIRM_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -50,7 +45,7 @@ def compose(
     share = 1.0
     while True:
         message = result.report(
-            _cut(outcome, share),
+            cut(outcome, share),
             message_id=message_id,
             project_id=project_id,
             bead_id=bead_id,
@@ -93,42 +88,3 @@ def deliver(publisher: Publishes, envelope: Envelope, pause: Callable[[float], N
         if publish(publisher, envelope):
             return
         pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-
-
-def _cut(outcome: Outcome, share: float) -> Outcome:
-    return replace(
-        outcome,
-        output=end_of(outcome.output, int(OUTPUT_CHARS * share)),
-        reason=_clean(outcome.reason)[: int(REASON_CHARS * share)],
-        steps=tuple(_cut_step(step, share) for step in outcome.steps),
-    )
-
-
-def _cut_step(step: Step, share: float) -> Step:
-    most, longest = max(1, int(ARGUMENTS * share)), int(ARGUMENT_CHARS * share)
-    argv = [
-        argument if len(argument) <= longest else f"{_clean(argument)[:longest]}…"
-        for argument in step.argv[:most]
-    ]
-    if len(step.argv) > most:
-        argv.append(f"… and {len(step.argv) - most} more arguments")
-    return replace(
-        step,
-        argv=tuple(_clean(argument) for argument in argv),
-        output_tail=end_of(step.output_tail, int(STEP_OUTPUT_CHARS * share)),
-    )
-
-
-def end_of(text: str, most: int) -> str:
-    """The end of the text, from the beginning of a line where there is one near."""
-    text = _clean(text)
-    if len(text) <= most:
-        return text
-    end = text[len(text) - most :]
-    line = end.find("\n", 0, most // 4)
-    return f"[{len(text) - len(end) + line + 1} characters before this]\n{end[line + 1 :]}"
-
-
-def _clean(text: str) -> str:
-    """Without NUL, which PostgreSQL's text cannot hold, and without lone surrogates."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
