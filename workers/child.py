@@ -5,16 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 
 from loom.broker.publisher import Publisher
+from loom.clients.artifacts import ArtifactClient
 from loom.clients.database import DatabaseClient
 from loom.errors import Internal
-from loom.settings import AgentSettings, BrokerSettings, LedgerClientSettings, ServiceSettings
+from loom.settings import (
+    AgentSettings,
+    BrokerSettings,
+    LedgerClientSettings,
+    ServiceSettings,
+    load,
+)
+from loom.settings.connectors import ArtifactClientSettings
 from loom.telemetry import traces
 from workers.agent import Agent, Assignment
 from workers.resending import keep_sending
@@ -23,6 +31,14 @@ from workers.time_limit import Limited, TimeLimit
 
 FLUSH_MS = 2_000
 """How long a pool process that ends may take to send its last spans."""
+
+
+class Closes(Protocol):
+    """What is closed at the end."""
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
 
 
 class Child:
@@ -49,7 +65,7 @@ class Child:
         self._broker, self._ledger = broker, ledger
         self._let_go = let_go
         self._limit = limit
-        self._opened: tuple[Agent, DatabaseClient, tuple[Publisher, ...]] | None = None
+        self._opened: tuple[Agent, tuple[Closes, ...], tuple[Publisher, ...]] | None = None
         self._closing = threading.Event()
 
     def open(self, **_signal: Any) -> None:
@@ -58,7 +74,8 @@ class Child:
         traces.configure(service, self._service.instance, self._service.otlp_endpoint)
         CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
         client = DatabaseClient.from_settings(self._ledger)
-        publisher, resender = Publisher(self._broker, service), Publisher(self._broker, service)
+        publisher, resender, teller = (Publisher(self._broker, service) for _ in range(3))
+        keeper = ArtifactClient.from_settings(load(ArtifactClientSettings))
         spool = Spool(self._settings.spool or self._home / "spool")
         agent = Agent(
             self._settings,
@@ -67,9 +84,12 @@ class Child:
             ledger=Limited(client, self._limit),
             publisher=publisher,
             spool=spool,
+            keeper=keeper,
+            log_publisher=teller,
             let_go=self._let_go,
         )
-        self._opened = (agent, client, (publisher, resender))
+        clients = (client, keeper) if keeper is not None else (client,)
+        self._opened = (agent, clients, (publisher, resender, teller))
         # A connection of its own, kept only while something is to be sent.
         threading.Thread(
             target=keep_sending,
@@ -89,10 +109,9 @@ class Child:
         """Send the last spans, and hang up."""
         self._closing.set()
         if self._opened is not None:
-            _agent, client, publishers = self._opened
-            for publisher in publishers:
-                publisher.close()
-            client.close()
+            _agent, clients, publishers = self._opened
+            for connection in (*publishers, *clients):
+                connection.close()
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             provider.force_flush(FLUSH_MS)

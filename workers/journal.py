@@ -10,8 +10,8 @@ from loom.domain.evidence import Artifact, Finding, Step, StepKind, SubBead, Tes
 from loom.telemetry import logs
 from workers.artifacts import Given
 from workers.command import Ended
+from workers.cutting import STEP_OUTPUT_CHARS
 from workers.live import Log
-from workers.report import STEP_OUTPUT_CHARS
 
 MAX_STEPS = 500
 
@@ -87,16 +87,18 @@ class Journal:
         advisory: bool = False,
         tests: TestReport | None = None,
         findings: Sequence[Finding] = (),
-        words: str = "",
+        faults: Sequence[str] = (),
         whole: Path | None = None,
     ) -> Step:
         """Keep the evidence of a step; raises if that is why it ended.
 
-        words: put after its output. whole: the file with all of its output.
+        faults: what Loom says of it, put after its output. whole: the file with all of the output.
         """
         self._check()
         name = self._distinct(name)
-        tail = "\n".join(part for part in (ended.output, words) if part)
+        said = "".join(f"[loom: {fault}]\n" for fault in faults)
+        between = "\n" if said and ended.output and not ended.output.endswith("\n") else ""
+        tail = f"{ended.output}{between}{said}"
         step = Step(
             name, tuple(argv), ended.exit_code, ended.duration_s, tail,
             kind=kind, advisory=advisory, tests=tests, findings=tuple(findings),

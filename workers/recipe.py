@@ -24,7 +24,6 @@ from workers.detect.found import Found, Ground, LeftOut
 from workers.detect.tree import Tree
 from workers.ways import registry
 
-MAX_PATCH_BYTES = 256 * 1024
 VERIFY = "verify"
 """The name of the way that does no work, and of all the kinds of steps that prove what is there."""
 
@@ -33,13 +32,12 @@ VERIFY = "verify"
 class Asked:
     """What a bead asks for, read from its context and its project.
 
-    way: the name of the way to work on it. patch: empty for none. kinds: of the steps that it
-    wants; named: of those that it names itself. test_command: its own; empty for none. timeout_s:
-    for each command; None: as the recipe or the project says. soft_timeout_s: likewise.
+    way: the name of the way to work on it. kinds: of the steps that it wants; named: of those that
+    it names itself. test_command: its own; empty for none. timeout_s: for each command; None: as
+    the recipe or the project says. soft_timeout_s: likewise.
     """
 
     way: str = VERIFY
-    patch: bytes = b""
     kinds: frozenset[StepKind] = frozenset(STEPS)
     named: frozenset[StepKind] = frozenset()
     test_command: tuple[str, ...] = ()
@@ -82,7 +80,6 @@ def ask(bead: Bead, project: Project) -> Asked:
             way = VERIFY
     return Asked(
         way=way,
-        patch=_patch(context),
         kinds=kinds,
         named=named,
         test_command=_test_command(context),
@@ -199,20 +196,6 @@ def _named(context: Mapping[str, Any]) -> frozenset[StepKind]:
     return frozenset(named)
 
 
-def _patch(context: Mapping[str, Any]) -> bytes:
-    patch = context.get("patch")
-    if patch is None:
-        return b""
-    if not isinstance(patch, str):
-        raise Invalid(f"context.patch has to be text, a unified diff; it is {_kind(patch)}")
-    encoded = patch.encode(errors="surrogatepass")
-    if len(encoded) > MAX_PATCH_BYTES:
-        raise Invalid(f"context.patch has {len(encoded)} bytes; the limit is {MAX_PATCH_BYTES}")
-    if not encoded.strip():
-        return b""
-    return encoded if encoded.endswith(b"\n") else encoded + b"\n"
-
-
 def _test_command(context: Mapping[str, Any]) -> tuple[str, ...]:
     command = context.get("test_command")
     if command is None:
@@ -251,26 +234,3 @@ def _seconds(context: Mapping[str, Any], name: str) -> float | None:
 
 def _kind(value: object) -> str:
     return "a list of something else" if isinstance(value, list | tuple) else kind_of(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """A bead's work where its test command is all that proves it."""
-
-    patch: bytes
-    test_command: tuple[str, ...]
-    timeout_s: float
-    soft_timeout_s: float | None = None
-
-
-def read(bead: Bead, project: Project) -> Recipe:
-    """What a bead is worked on by, whatever is in its checkout; raises Invalid if nothing says."""
-    asked = ask(bead, project)
-    command = asked.test_command or project.test_command
-    if not command:
-        raise Invalid(
-            f"nothing says how to test it: neither the bead's context nor the project "
-            f"{project.id} has a test_command"
-        )
-    timed = _timed(_test_step(command, "it"), asked, project)
-    return Recipe(asked.patch, command, float(timed.timeout_s or 0), timed.soft_timeout_s)

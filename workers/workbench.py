@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from workers import command
 from workers.blame import blame
 from workers.command import Ended, Leash
 from workers.journal import Journal
-from workers.reports.reading import Reading, read
+from workers.reports import reading
 from workers.repository import Repository
 from workers.sandbox import Sandbox, SandboxFailed
 from workers.ways.files import Files
@@ -120,21 +119,25 @@ class Workbench:
         return replace(step, timeout_s=min(timeout_s or limit_s, limit_s))
 
     def _run(self, step: RecipeStep, stdin: bytes = b"") -> Step:
-        began = time.time()
+        there = reading.before(step, self.checkout, self.exchange)
         whole = self._journal.log_of(step.name)
         timeout_s = step.timeout_s or float(self.project.timeout_s)
         ended = self._ended(step, stdin, timeout_s, whole)
-        read_from = whole if whole.exists() else None
-        reading = self._read(step, ended, read_from, began)
-        tests = reading.tests
+        told = reading.read(
+            step,
+            whole if whole.exists() else ended.output,
+            self.checkout,
+            self.exchange,
+            there,
+            exit_code=ended.exit_code,
+        )
+        tests = told.tests
         nothing = tests is not None and not tests.total and self.project.rules.allow_no_tests
         advisory = step.advisory or (nothing and step.kind is StepKind.TEST)
-        words = "\n".join(f"[loom] {fault}" for fault in reading.faults)
-        if ended.words:
-            words = f"[loom] {ended.words}\n{words}".strip()
+        faults = [words for words in (ended.words, *told.faults) if words]
         kept = self._journal.keep(
             step.name, step.argv, ended, kind=step.kind, advisory=advisory,
-            tests=tests, findings=reading.findings, words=words, whole=whole,
+            tests=tests, findings=told.findings, faults=faults, whole=whole,
         )  # fmt: skip
         self._judge(step, ended, kept, timeout_s)
         return kept
@@ -177,11 +180,6 @@ class Workbench:
         network = self.project.rules.network
         prepares = network is Network.PREPARE and kind is StepKind.PREPARE
         return network is Network.ALWAYS or prepares
-
-    def _read(self, step: RecipeStep, ended: Ended, whole: Path | None, began: float) -> Reading:
-        if not (step.output or step.reports):
-            return Reading()
-        return read(step, whole or ended.output, self.checkout, self.exchange, began)
 
     def _judge(self, step: RecipeStep, ended: Ended, kept: Step, timeout_s: float) -> None:
         """Raise WorkFailed if the attempt cannot go on after this step."""

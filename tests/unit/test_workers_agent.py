@@ -66,7 +66,7 @@ def test_a_granted_claim_ends_in_a_confirmed_report(stand: Stand) -> None:
     [message] = stand.results
     assert (message.bead_id, message.epoch, message.agent_id) == ("bd-1", 1, NAME)
     assert message.failure_class == "work"
-    assert message.reason.startswith("nothing says how to test it")
+    assert "none.git does not exist on the agent's machine" in message.reason
 
 
 @pytest.mark.parametrize(("bead_id", "epoch"), [("bd-1", 7), ("bd-unknown", 1)])
@@ -139,7 +139,7 @@ def test_a_fault_of_the_agent_is_reported_as_one_of_the_surroundings(
     def fault(*_args: object) -> None:
         raise MemoryError("no more")
 
-    monkeypatch.setattr("workers.recipe.read", fault)
+    monkeypatch.setattr("workers.recipe.ask", fault)
     stand.agent().handle(stand.assignment())
     [message] = stand.results
     assert message.failure_class == "infra"

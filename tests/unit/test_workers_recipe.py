@@ -14,12 +14,12 @@ from loom.domain.bead import Bead
 from loom.domain.evidence import StepKind
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
+from loom.domain.recipe import RecipeStep
 from loom.domain.rules import Rules
 from loom.errors import Invalid
 from workers import recipe
 from workers.detect.found import Ground
 from workers.detect.tree import Tree
-from workers.recipe import MAX_PATCH_BYTES, Recipe
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,29 +31,23 @@ def bead(context: dict[str, Any]) -> Bead:
     )  # fmt: skip
 
 
-def read(
-    context: dict[str, Any],
-    test_command: tuple[str, ...] = ("make", "test"),
-    soft_timeout_s: int = 0,
-) -> Recipe:
+def read(context: dict[str, Any], soft_timeout_s: int = 0) -> RecipeStep:
+    """The test step of a bead in a project with a command of its own."""
     project = Project(
-        "demo", "/srv/demo.git", test_command=test_command, soft_timeout_s=soft_timeout_s
+        "demo", "/srv/demo.git", test_command=("make", "test"), soft_timeout_s=soft_timeout_s
     )
-    return recipe.read(bead(context), project)
+    ground = Ground(Tree.of({}), lambda _program: True)
+    [step] = recipe.plan(recipe.ask(bead(context), project), project, ground).recipe.steps
+    return step
 
 
 def test_the_projects_command_and_limit_hold_where_the_bead_says_nothing() -> None:
-    assert read({}) == Recipe(b"", ("make", "test"), 900.0)
+    assert (read({}).argv, read({}).timeout_s) == (("make", "test"), 900.0)
 
 
 def test_the_beads_own_command_and_limit_come_first() -> None:
-    context = {"test_command": ["pytest", "-x"], "timeout_s": 2.5}
-    assert read(context) == Recipe(b"", ("pytest", "-x"), 2.5)
-
-
-def test_a_bead_that_nothing_says_how_to_test_is_refused() -> None:
-    with pytest.raises(Invalid, match="nothing says how to test it"):
-        read({}, test_command=())
+    step = read({"test_command": ["pytest", "-x"], "timeout_s": 2.5})
+    assert (step.argv, step.timeout_s) == (("pytest", "-x"), 2.5)
 
 
 @pytest.mark.parametrize("command", ["make test", [], [""], ["make", 1], {"a": 1}, 7, True])
@@ -68,26 +62,6 @@ def test_a_command_has_to_be_a_list_of_strings(command: object) -> None:
 def test_a_limit_has_to_be_a_number_of_seconds_up_to_a_day(limit: object) -> None:
     with pytest.raises(Invalid, match=r"context\.timeout_s"):
         read({"timeout_s": limit})
-
-
-@pytest.mark.parametrize("patch", [7, ["x"], {"diff": "x"}, True])
-def test_a_patch_has_to_be_text(patch: object) -> None:
-    with pytest.raises(Invalid, match=r"context\.patch has to be text"):
-        read({"patch": patch})
-
-
-def test_a_patch_over_the_limit_is_refused() -> None:
-    with pytest.raises(Invalid, match=f"the limit is {MAX_PATCH_BYTES}"):
-        read({"patch": "x" * (MAX_PATCH_BYTES + 1)})
-
-
-@pytest.mark.parametrize("patch", [None, "", " \n\t"])
-def test_an_empty_patch_is_none(patch: object) -> None:
-    assert read({"patch": patch}).patch == b""
-
-
-def test_a_patch_gets_the_line_end_that_git_wants() -> None:
-    assert read({"patch": "--- a\n+++ b"}).patch == b"--- a\n+++ b\n"
 
 
 def test_the_soft_limit_is_the_beads_own_or_the_projects_where_that_leaves_time() -> None:
