@@ -194,7 +194,7 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         idle = not state.reserved_requests and not state.active_requests
         self._idle_looks = self._idle_looks + 1 if idle else 0
         # At the second look the last acknowledgement is on its way.
-        if self._wish is AgentWish.STOP and self._idle_looks > 1:
+        if self._wish is AgentWish.STOP and self._idle_looks > 1 and state.should_stop is None:
             log.info("stopping_as_asked")
             state.should_stop = EX_OK
 
