@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,12 +10,11 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from loom.cli import acting, artifact, livelog, output, profile, work
+from loom.cli import acting, artifact, evidence, livelog, output, profile, work
 from loom.cli.moment import Moment
 from loom.clients.control import ControlClient
 from loom.clients.representation import attempt_to_json, bead_to_json, why_to_json
 from loom.domain.bead import Amendment, Bead, NewBead
-from loom.domain.evidence import Step
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.priority import MAX_PRIORITY
 from loom.domain.project import MAX_ATTEMPTS
@@ -136,15 +134,19 @@ def list_some(
 @output.as_json_option
 @click.pass_context
 def show(ctx: click.Context, bead_id: str, wait: bool, as_json: bool) -> None:
-    """Show one bead."""
+    """Show one bead, with the evidence of its last attempt; --json has that of all of them."""
     with profile.current().client() as client:
         found = client.get_bead(bead_id)
         if wait:
             found = follow(client, found, _teller(as_json))
+        tries = client.list_attempts(bead_id)
     if as_json:
-        output.as_json(bead_to_json(found))
+        output.as_json(bead_to_json(found) | {"attempts": [*map(attempt_to_json, tries)]})
     else:
         _show(found)
+        for last in tries[-1:]:
+            click.echo()
+            evidence.show(last, outputs=False)
     if wait and not output.succeeded(found):
         ctx.exit(1)
 
@@ -162,15 +164,7 @@ def attempts(bead_id: str, as_json: bool) -> None:
     if not found:
         click.echo(f"no agent has tried {bead_id} yet")
     for each in found:
-        reason = f": {escape(each.reason)}" if each.reason else ""
-        output.console().print(
-            f"[bold]attempt {each.epoch}[/] {output.coloured(each.outcome)} by "
-            f"{escape(each.agent_id)}, {output.age(each.claimed_at)} ago{reason}"
-        )
-        output.table(("step", "exit", "seconds", "command"), map(_step_row, each.steps))
-        for step in each.steps:
-            if not step.passed and step.output_tail:
-                click.echo(f"\nThe end of the output of {step.name}:\n{step.output_tail.rstrip()}")
+        evidence.show(each)
 
 
 @bead.command()
@@ -280,13 +274,4 @@ def _show(found: Bead) -> None:
             ("correlation", escape(found.correlation_id)),
             ("description", escape(found.description)),
         )
-    )
-
-
-def _step_row(step: Step) -> tuple[str, str, str, str]:
-    return (
-        escape(step.name),
-        "" if step.exit_code is None else str(step.exit_code),
-        f"{step.duration_s:.2f}",
-        escape(shlex.join(step.argv)),
     )

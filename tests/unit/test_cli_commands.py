@@ -15,7 +15,17 @@ from structlog.testing import capture_logs
 from loom.cli import cli
 from loom.cli.profile import Profile
 from loom.domain.bead import Bead
-from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.domain.evidence import (
+    Artifact,
+    Commit,
+    FailureClass,
+    Finding,
+    Outcome,
+    Step,
+    StepKind,
+    TestFailure,
+    TestReport,
+)
 from loom.errors import Unavailable
 from loom.testing.ledger import FakeLedger
 
@@ -145,6 +155,41 @@ def test_a_bead_and_its_attempts_are_shown_with_their_proof(shell: Shell) -> Non
     assert "last [words]" in tried
     attempt = shell.document("bead", "attempts", bead_id)["attempts"][0]
     assert attempt["steps"][0]["exit_code"] == 2
+
+
+def test_the_evidence_of_a_bead_is_shown_in_words_and_whole_as_json(shell: Shell) -> None:
+    bead_id = str(shell.document("bead", "file", "shop", "--title", "Mend it")["id"])
+    failures = tuple(TestFailure(f"t.test_{i}", f"\x1b[31m{i} is [wrong]\nat x") for i in range(12))
+    steps = (
+        Step(
+            "ruff", ("ruff", "check"), 1, 0.2, kind=StepKind.LINT, advisory=True,
+            findings=(Finding("ruff", "a.py", 3, "F401", "unused"), Finding("x", "b.py", 0, "")),
+        ),
+        Step(
+            "unit", ("pytest",), 1, 2.5, "the output", StepKind.TEST,
+            tests=TestReport("junit", 26, 12, 13, 1, failures),
+        ),
+        Step("more", ("t",), 0, 0.1, kind=StepKind.TEST, tests=TestReport("tap", 0, 0, 0, 0)),
+    )  # fmt: skip
+    outcome = replace(
+        attempted(passes=False), steps=steps, failure_class=FailureClass.NO_TESTS,
+        artifacts=(Artifact("dist/a.whl", "a" * 64, 12),), notes="Read this.",
+    )  # fmt: skip
+    finish(shell.api.ledger, bead_id, outcome)
+
+    shown = shell.run("bead", "show", bead_id).output
+
+    for words in (
+        "failed (no_tests)", "lint, advisory", "12 passed, 13 failed, 1 skipped", "none found",
+        "t.test_0: ", "0 is [wrong]\n", "… and 3 more", "a.py:3 F401 unused", "  b.py\n",
+        "dist/a.whl (12 bytes, aaaaaaaaaaaa)", "Notes:\nRead this.",
+    ):  # fmt: skip
+        assert words in shown
+    assert "t.test_10" not in shown
+    assert "\x1b" not in shown
+    whole = shell.document("bead", "show", bead_id)["attempts"][0]
+    assert len(whole["steps"][1]["tests"]["failures"]) == 12
+    assert whole["notes"] == "Read this."
 
 
 @pytest.mark.parametrize(
