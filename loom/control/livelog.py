@@ -20,6 +20,8 @@ from loom.telemetry import logs
 
 SEND_S = 30.0
 """How long a reader may take nothing before it is cut off."""
+HELD_BYTES = 64 * 1024
+"""What may be on its way to one reader."""
 TEXT_LINES = 1_000
 SOCKET = "gunicorn.socket"
 """Where gunicorn puts the connection of a request."""
@@ -113,6 +115,8 @@ def _streamed(pieces: Iterator[bytes], kind: str, done: Callable[[], None]) -> R
     connection = request.environ.get(SOCKET)
     if connection is not None:
         connection.settimeout(SEND_S)
+        # Else the kernel takes in megabytes for a reader that takes nothing.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, HELD_BYTES)
 
     def end() -> None:
         if connection is not None:

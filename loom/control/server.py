@@ -56,6 +56,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         STOPPING.set()
         super().handle_exit(sig, frame)
 
+    def handle(self, conn: Any) -> Any:
+        """Deal with a request, and close its connection here if it is not kept.
+
+        gunicorn would do that on the thread of its loop, which waits up to 2 s for each reader
+        that does not close its end, while everybody else waits for the loop.
+        """
+        kept = super().handle(conn)
+        if kept is False:
+            conn.close(graceful=True)
+            conn.close = _closed_already
+        return kept
+
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer a request that is not even HTTP, or that no application got to see."""
         error: LoomError
@@ -75,6 +87,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         log.info("request_refused", code=error.code, why=str(exc)[:500], status=status)
         with suppress(OSError):
             client.sendall(head.encode() + text)
+
+
+def _closed_already(graceful: bool = False) -> None:
+    """What the loop does with a connection that its own thread has closed."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]

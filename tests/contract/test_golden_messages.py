@@ -21,7 +21,8 @@ from loom.domain.evidence import (
     TestFailure,
     TestReport,
 )
-from loom.messaging import deadletter, event, result, task
+from loom.domain.log import LineKind, LogChunk, LogLine
+from loom.messaging import deadletter, event, log, result, task
 from loom.messaging.envelope import Delivery, Envelope
 from loom.messaging.topology import RESULTS_QUEUE, task_key
 
@@ -146,6 +147,22 @@ UNREADABLE = Delivery(
     correlation_id="corr-1",
 )
 
+LINES = LogChunk(
+    project_id="calculator",
+    bead_id="bd-1",
+    epoch=3,
+    seq=2,
+    first=41,
+    lines=(
+        LogLine(AT, "pytest -q", "test", LineKind.BEGIN),
+        LogLine(AT, "..", "test", more=True),
+        LogLine(AT, ". división", "test"),
+        LogLine(AT, "… 7 lines left out here: the broker took no more", kind=LineKind.LEFT_OUT),
+        LogLine(AT, "ended with exit code 0 after 1.2 s", "test", LineKind.END),
+    ),
+    last=True,
+)
+
 WRITTEN = {
     "task.assigned": task.to_envelope(ASSIGNED),
     "task.cancelled": task.to_envelope(CANCELLED),
@@ -154,6 +171,7 @@ WRITTEN = {
     "task.progress": result.to_envelope(PROGRESS),
     "event.bead.closed": event.to_envelope(CLOSED, "msg-4", TRACEPARENT),
     "event.project.created": event.to_envelope(PROJECT, "msg-5"),
+    "log.lines": log.to_envelope(LINES, "msg-6", "corr-1"),
     "dead_letter": deadletter.to_envelope(
         UNREADABLE, "unknown_type", "no ingester knows the type 'task.unheard_of'", "unused"
     ),
@@ -211,6 +229,10 @@ def test_a_golden_task_reads_as_what_was_meant(name, meant):
 )
 def test_a_golden_result_reads_as_what_was_meant(name, meant):
     assert result.read(*from_golden(name)) == meant
+
+
+def test_golden_lines_read_as_what_was_meant():
+    assert log.read(*from_golden("log.lines")).chunk() == LINES
 
 
 def test_a_golden_dead_letter_reads_as_what_it_died_of():

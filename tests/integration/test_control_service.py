@@ -356,3 +356,17 @@ def test_a_request_that_is_running_at_the_end_is_answered(
             assert control.process.wait(timeout=30) == 0
     finally:
         control.stop()
+
+
+def test_clients_that_keep_a_closed_connection_open_hold_up_nobody(control: Control) -> None:
+    lingering = [socket.create_connection(("127.0.0.1", control.port)) for _ in range(16)]
+    try:
+        for connection in lingering:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for connection in lingering:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        # Each of them would keep the loop for 2 s.
+        assert control.http.get("/healthz", timeout=20).status_code == 200
+    finally:
+        for connection in lingering:
+            connection.close()
