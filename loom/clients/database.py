@@ -15,6 +15,7 @@ from loom.clients.answers import Filed, Page
 from loom.clients.breaker import Breaker
 from loom.clients.logs import LogCalls
 from loom.clients.presence import PresenceCalls
+from loom.clients.retention import RetentionCalls
 from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
 from loom.domain.bead import Attempt, Bead, NewBead
@@ -27,7 +28,7 @@ from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec, reconciliation, status
 from loom.rpc.channel import connect
-from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc, logs_pb2_grpc
+from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc, logs_pb2_grpc, retention_pb2_grpc
 from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import LedgerClientSettings
 
@@ -47,7 +48,7 @@ class Recorded:
     detail: str = ""
 
 
-class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls, LogCalls):
+class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls, LogCalls, RetentionCalls):
     """Calls of the database service, each with a deadline.
 
     Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises. What
@@ -61,6 +62,7 @@ class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls, LogCalls):
         self._stub = database_pb2_grpc.DatabaseServiceStub(channel)
         self._agents = agents_pb2_grpc.AgentServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
+        self._retention = retention_pb2_grpc.RetentionServiceStub(channel)
         self._deadline_s = deadline_s
 
     @classmethod

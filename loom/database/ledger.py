@@ -33,6 +33,7 @@ from loom.database.decisions import Judged
 from loom.database.highwater import HighWater
 from loom.database.logbook import Logbook
 from loom.database.presence import Presence
+from loom.database.retention import Retention
 from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
 from loom.database.waiting import Waiting
@@ -74,6 +75,7 @@ class Ledger:
         self.waiting = Waiting(self._run)
         self.presence = Presence(self._run)
         self.logbook = Logbook(self._run)
+        self.retention = Retention(self._run)
         self.transactions = Transactions(
             writers,
             self._readers,

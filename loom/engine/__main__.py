@@ -5,11 +5,12 @@ from __future__ import annotations
 from loom.broker.depths import Depths
 from loom.broker.publisher import Publisher
 from loom.clients.database import DatabaseClient
-from loom.engine import agents, leases, replays
+from loom.engine import agents, leases, replays, retention
 from loom.engine.reconciler import SERVICE, Reconciler
 from loom.engine.timers import Timer, keep_all
 from loom.settings import BrokerSettings, LedgerClientSettings, ServiceSettings, load
 from loom.settings.reconciliation import CountsSettings, ReconciliationSettings
+from loom.settings.retention import RetentionSettings
 from loom.telemetry import logs, process
 
 log = logs.get(__name__)
@@ -19,7 +20,7 @@ def main() -> None:
     """Read the settings, wire, and run until told to stop."""
     service, counts = load(ServiceSettings), load(CountsSettings)
     broker = load(BrokerSettings) if counts.username else None
-    rules = load(ReconciliationSettings)
+    rules, keeping = load(ReconciliationSettings), load(RetentionSettings)
     ledger = DatabaseClient.from_settings(load(LedgerClientSettings))
     stopping = process.start(SERVICE, service)
     timers = [
@@ -27,6 +28,9 @@ def main() -> None:
         Timer("replays", 1.0, lambda: replays.advance(ledger)),
         Timer("silent agents", agents.EVERY_S, lambda: agents.forget(ledger)),
     ]
+    timers.append(
+        Timer("what is old", keeping.every_s, lambda: retention.forget(ledger, keeping.ages))
+    )
     publisher = None
     if broker is not None:
         name = f"{SERVICE}-{service.instance}"

@@ -32,7 +32,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "ingester": frozenset({"RecordResults", "RecordDeadLetters", "AppendLogs"}),
     "engine": frozenset(
-        {"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile", "ForgetAgents"}
+        {"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile", "ForgetAgents", "ForgetOld"}
     ),
     "agent": frozenset(
         {"ClaimBead", "RenewLease", "RegisterAgent", "ReportAgent"}

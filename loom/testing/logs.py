@@ -10,8 +10,10 @@ from typing import Any
 from loom.database import loglines, lognotes
 from loom.database.logbook import place_of
 from loom.database.lognotes import Reading, Teller, Told
+from loom.database.retention import LOGS_SHARE
 from loom.domain.bead import Attempt, Bead
 from loom.domain.log import LogChunk, LogCursor, LogPage, LogVerdict
+from loom.domain.retention import Ages, Forgotten, check_ages
 
 
 class FakeLogs:
@@ -84,6 +86,20 @@ class FakeLogs:
                 self._kept.wait(wait_ms / 1000)
             differ = self._differ(known)
         return differ
+
+    def forget_old(self, ages: Ages, limit: int = 1_000) -> Forgotten:
+        """As the client, of logs alone: nothing else of this ledger's knows its age."""
+        check_ages(ages)
+        with self._lock:
+            old = [key for key in self._chunks if ages.logs and self._ended_s(*key) > ages.logs]
+            del old[max(1, limit // LOGS_SHARE) :]
+            for key in old:
+                del self._chunks[key]
+            return Forgotten(logs=len(old))
+
+    def _ended_s(self, bead_id: str, epoch: int) -> float:
+        teller = self._teller(bead_id, epoch)
+        return teller.ended_s or 0.0 if teller is not None else 0.0
 
     def _differ(self, known: Mapping[str, str]) -> Mapping[str, str]:
         with self._lock:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from test_ledger_contract import INFRA, PROVEN, WORK, World, real, said, world
 
-from loom.domain.bead import Bead
+from loom.domain.bead import Bead, NewBead
 from loom.domain.log import (
     KEPT_ATTEMPT_BYTES,
     LineKind,
@@ -19,7 +20,10 @@ from loom.domain.log import (
     LogState,
     LogVerdict,
 )
+from loom.domain.outbox import ResultVerdict
+from loom.domain.retention import DAY_S, Ages, Forgotten
 from loom.errors import Invalid, NotFound
+from loom.testing.infrastructure import Infrastructure
 
 __all__ = ["real", "world"]
 
@@ -243,3 +247,52 @@ def test_a_watcher_hears_of_lines_and_of_moves(world: World) -> None:
     assert list(heard) == [bead.id]
     world.report(said(bead, PROVEN))
     assert list(world.control.watch_logs(heard, wait_ms=5_000)) == [bead.id]
+
+
+def test_logs_are_forgotten_a_while_after_their_attempt(world: World) -> None:
+    bead = running(world)
+    append(world, chunk(bead, 1, "old", last=True))
+    world.report(said(bead, PROVEN))
+    assert world.engine.forget_old(Ages(logs=2 * DAY_S)).logs == 0
+    world.advance(3 * DAY_S)
+    assert world.engine.forget_old(Ages(logs=0)).logs == 0, "0 keeps them for ever"
+    assert world.engine.forget_old(Ages(logs=2 * DAY_S)).logs == 1
+    none, page = read_on(world, bead)
+    assert (none, page.state) == ([], LogState.ENDED)
+    assert append(world, chunk(bead, 1, "late")) == [LogVerdict.STALE]
+    with pytest.raises(Invalid):
+        world.engine.forget_old(Ages(inbox=10))
+
+
+def test_what_guards_against_repetition_is_forgotten_when_it_is_old(
+    real: tuple[World, Any], infrastructure: Infrastructure
+) -> None:
+    world, empty = real
+    empty()
+    world.project()
+    made = [
+        world.control.create_beads("alpha", [NewBead("x")], "c", "", ("key", "f")) for _ in "ab"
+    ]
+    assert made[0].items == made[1].items
+    world.claim(made[0].items[0])
+    report = said(made[0].items[0], PROVEN)
+    world.report(report)
+    assert world.engine.forget_old(Ages()) == Forgotten()
+    owner = infrastructure.migration_named("ledger_contract")
+    with psycopg.connect(
+        host=owner.host, port=owner.port, dbname=owner.name, user=owner.user,
+        password=owner.password.get_secret_value(), autocommit=True,
+    ) as sql:  # fmt: skip
+        for days in (20, 40):
+            sql.execute(
+                "INSERT INTO query_audit (caller, sql, parameters, row_count, duration_s, error, "
+                "at) VALUES ('operator', 'SELECT 1', 0, 1, 0.1, '', "
+                "clock_timestamp() - %s * interval '1 day')",
+                (days,),
+            )
+        sql.execute("UPDATE inbox SET received_at = received_at - interval '31 days'")
+        sql.execute("UPDATE idempotency SET created_at = created_at - interval '8 days'")
+        gone = world.engine.forget_old(Ages(query_audit=2 * DAY_S))
+        assert gone == Forgotten(0, 1, 1, 1), "of the audit, thirty days are kept in any case"
+        assert sql.execute("SELECT count(*) FROM query_audit").fetchone() == (1,)
+    assert world.report(report) == [ResultVerdict.STALE], "its epoch fences it all the same"
