@@ -21,7 +21,7 @@ COMMANDS = (StepKind.PREPARE, StepKind.BUILD, StepKind.LINT, StepKind.TEST)
 """The kinds whose steps are commands of a recipe."""
 OUTPUTS = (
     "pytest", "unittest", "go", "cargo", "tap", "jest",
-    "ruff", "flake8", "mypy", "eslint", "golangci-lint", "clippy",
+    "ruff", "flake8", "mypy", "eslint", "golangci-lint", "clippy", "tsc",
 )  # fmt: skip
 """The formats of a command's stdout that are read for tests and findings."""
 EXCHANGE = "LOOM_EXCHANGE"

@@ -198,3 +198,13 @@ def test_a_long_output_is_read_from_its_end(bench: Bench, monkeypatch: pytest.Mo
     assert read.tests is not None
     assert read.tests.total == 2
     assert "the last 40 were read" in read.faults[0]
+
+
+def test_of_very_many_lines_the_last_are_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_LINES", 2)
+    read = bench.read(bench.step(output="tap"), "ok 1\nok 2\nok 3\n1..1\n")
+    assert read.tests is not None
+    assert (read.tests.total, read.tests.failed) == (1, 0)
+    assert read.faults == ("its output has 4 lines: the last 2 were read",)

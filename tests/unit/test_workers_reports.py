@@ -333,3 +333,11 @@ def test_no_json_is_more_than_unreadable(form: str, value: object) -> None:
 def test_json_that_is_nested_without_end_is_unreadable(form: str) -> None:
     check(form, "[" * 100_000 + "]" * 100_000)
     check(form, '{"a":' * 100_000)
+
+
+@pytest.mark.parametrize("form", [*TESTS, *FINDINGS])
+@pytest.mark.parametrize(
+    "piece", ["\n", "x", " ", "{", "[", "=", "\x1b[", "a:1:1: A1 b\n", "ok 1\n"]
+)
+def test_much_of_one_thing_is_read_without_end_of_time_or_memory(form: str, piece: str) -> None:
+    check(form, piece * (20_000 // len(piece)))

@@ -10,12 +10,16 @@ from typing import Any
 from workers.reports.tally import Unreadable
 
 _BEGIN = re.compile(r"^[\[{]", re.MULTILINE)
+MAX_CHARS = 16 * 1024**2
+"""Of a document, which takes ten times as much memory once it is read."""
 MAX_TRIES = 20
 """Places at which the document might begin."""
 
 
 def document(text: str, fits: Callable[[Any], bool]) -> Any:
     """The first JSON document in the text that fits. Raises Unreadable."""
+    if len(text) > MAX_CHARS:
+        raise Unreadable(f"it has {len(text)} characters: a JSON document may have {MAX_CHARS}")
     decoder = json.JSONDecoder()
     after = 0
     for tries, match in enumerate(_BEGIN.finditer(text.removeprefix("\ufeff"))):

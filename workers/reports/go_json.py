@@ -10,10 +10,10 @@ from collections import deque
 from typing import Any
 
 from loom.domain.evidence import TestReport
-from workers.reports.tally import Tally, Unreadable, words
+from workers.reports.tally import JSON_CHARS, Tally, Unreadable, whole_lines, words
 
-KEPT_LINES = 40
-MAX_RUNNING = 10_000
+KEPT_LINES, KEPT_CHARS = 20, 300
+MAX_RUNNING = 5_000
 """Tests that have begun and not ended, whose output is kept."""
 ENDS = frozenset({"pass", "fail", "skip"})
 Key = tuple[str, str]
@@ -22,7 +22,7 @@ Key = tuple[str, str]
 def parse(text: str) -> TestReport:
     """The tests of all packages. Raises Unreadable."""
     reading = _Reading()
-    for line in text.split("\n"):
+    for line in whole_lines(text, JSON_CHARS):
         if not line.startswith("{"):
             continue
         try:
@@ -65,7 +65,7 @@ class _Reading:
             return
         kept = place.setdefault(key, deque(maxlen=KEPT_LINES))
         if output.strip() and not output.lstrip().startswith(("=== ", "--- PASS", "PASS", "ok  ")):
-            kept.append(output[:1_000].rstrip())
+            kept.append(output[:KEPT_CHARS].rstrip())
 
     def _test(self, key: Key, action: str) -> None:
         said = self.said.pop(key, ())

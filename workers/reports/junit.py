@@ -17,6 +17,7 @@ from loom.domain.evidence import TestReport
 from workers.reports.tally import Tally, Unreadable, number
 
 FAILED = ("failure", "error")
+TOLD = (*FAILED, "skipped")
 MAX_DEPTH = 100
 
 
@@ -67,11 +68,10 @@ class _Reading:
             self._count(element)
         elif tag in FAILED and inside is not None and _tag(inside) in ("testsuite", "testsuites"):
             self.tally.fail(inside.get("name", ""), _message(element))
-        # What stands in a case is needed until the case is read.
-        if not any(_tag(each) == "testcase" for each in self.path) and tag not in FAILED:
+        # Of a case, what became of it is needed until the case is read, and nothing else ever.
+        if inside is not None and not (tag in TOLD and _tag(inside) == "testcase"):
             element.clear()
-            if inside is not None:
-                inside.remove(element)
+            inside.remove(element)
 
     def _count(self, case: Element) -> None:
         # rerunFailure, flakyFailure and their like tell of tries before the one that counted.

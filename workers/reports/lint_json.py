@@ -9,7 +9,7 @@ from typing import Any
 from loom.domain.evidence import Finding
 from workers.reports import lint_lines
 from workers.reports.documents import document, objects, within
-from workers.reports.tally import Unreadable, count, words
+from workers.reports.tally import JSON_CHARS, Unreadable, count, whole_lines, words
 
 
 def ruff(text: str) -> Iterator[Finding]:
@@ -59,7 +59,7 @@ def clippy(text: str) -> Iterator[Finding]:
     """What the compiler and clippy found, each thing once. Raises Unreadable."""
     told: set[Finding] = set()
     known = False
-    for line in text.split("\n"):
+    for line in whole_lines(text, JSON_CHARS):
         event = _object(line)
         reason = event.get("reason")
         known = known or isinstance(reason, str)

@@ -31,18 +31,22 @@ def flake8(text: str) -> Iterator[Finding]:
 
 def ruff(text: str) -> Iterator[Finding]:
     """What ruff found, in its concise form. Raises Unreadable."""
-    found = list(_matching("ruff", text, _FLAKE8))
-    if not found and "All checks passed!" not in text:
+    known = "All checks passed!" in text
+    for found in _matching("ruff", text, _FLAKE8):
+        known = True
+        yield found
+    if not known:
         raise Unreadable("it has neither ruff's JSON nor a finding in its concise form")
-    yield from found
 
 
 def mypy(text: str) -> Iterator[Finding]:
     """What mypy found. Raises Unreadable."""
-    found = list(_matching("mypy", text, _MYPY, _MYPY_WHOLE))
-    if not found and not any(map(_MYPY_END.match, lines(text))):
+    known = False
+    for found in _matching("mypy", text, _MYPY, _MYPY_WHOLE):
+        known = True
+        yield found
+    if not known and not any(map(_MYPY_END.match, lines(text))):
         raise Unreadable("it has neither an error nor an end of mypy's")
-    yield from found
 
 
 def tsc(text: str) -> Iterator[Finding]:

@@ -29,8 +29,10 @@ from workers.reports.tally import Unreadable, merged, shortened
 
 MAX_FILES = 5_000
 MAX_FILE_BYTES = 16 * 1024**2
-MAX_FILES_BYTES = 128 * 1024**2
+MAX_FILES_BYTES = 64 * 1024**2
 MAX_OUTPUT_BYTES = 64 * 1024**2
+MAX_LINES = 500_000
+"""Of a text: what reads it takes up to ten microseconds for one."""
 MAX_FAULTS = 20
 PATH_CHARS, RULE_CHARS, MESSAGE_CHARS = 500, 100, 500
 NO_TESTS_COLLECTED = 5
@@ -43,7 +45,7 @@ TESTS: Mapping[str, Callable[[str], TestReport]] = {
     "cargo": cargo_text.parse,
     "tap": tap.parse,
     "jest": jest_json.parse,
-    "junit": lambda text: junit.parse(text.encode(errors="replace")),
+    "junit": lambda text: junit.parse(text[: MAX_FILE_BYTES + 1].encode(errors="replace")),
 }
 FINDINGS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
     "ruff": lint_json.ruff,
@@ -142,13 +144,17 @@ def _tests(form: str, text: str, exit_code: int | None) -> tuple[TestReport | No
 
 
 def _findings(form: str, text: str, checkout: Path) -> tuple[tuple[Finding, ...], str]:
+    kept: list[Finding] = []
+    count = 0
     try:
-        found = list(FINDINGS[form](text))
+        for finding in FINDINGS[form](text):
+            count += 1
+            if count <= MAX_FINDINGS:
+                kept.append(_tidy(finding, checkout))
     except Unreadable as error:
-        return (), f"its output is not read as {form}: {error}"
-    more = f"{len(found)} findings: the first {MAX_FINDINGS} are kept"
-    kept = tuple(_tidy(finding, checkout) for finding in found[:MAX_FINDINGS])
-    return kept, more if len(found) > MAX_FINDINGS else ""
+        return tuple(kept), f"its output is not read as {form}: {error}"
+    more = f"{count} findings: the first {MAX_FINDINGS} are kept"
+    return tuple(kept), more if count > MAX_FINDINGS else ""
 
 
 def _tidy(finding: Finding, checkout: Path) -> Finding:
@@ -168,17 +174,29 @@ def _tidy(finding: Finding, checkout: Path) -> Finding:
 
 def _text(output: Path | str, faults: list[str]) -> str:
     if isinstance(output, str):
-        return output[-MAX_OUTPUT_BYTES:]
+        return _last_lines(output[-MAX_OUTPUT_BYTES:], faults)
     try:
         with beneath.opened(output.parent, output.name) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_OUTPUT_BYTES:
                 faults.append(f"its output has {size} bytes: the last {MAX_OUTPUT_BYTES} were read")
                 file.seek(size - MAX_OUTPUT_BYTES)
-            return file.read(MAX_OUTPUT_BYTES).decode(errors="replace")
+            text = file.read(MAX_OUTPUT_BYTES).decode(errors="replace")
     except OSError as error:
         faults.append(f"its output cannot be read: {error.strerror or error}")
         return ""
+    return _last_lines(text, faults)
+
+
+def _last_lines(text: str, faults: list[str]) -> str:
+    lines = text.count("\n")
+    if lines <= MAX_LINES:
+        return text
+    faults.append(f"its output has {lines} lines: the last {MAX_LINES} were read")
+    at = len(text) - text.endswith("\n")
+    for _ in range(MAX_LINES):
+        at = text.rfind("\n", 0, at)
+    return text[at + 1 :]
 
 
 def _from_files(
@@ -214,6 +232,8 @@ def _file(content: bytes) -> TestReport:
     text = content.decode(errors="replace")
     if begin in (b"{", b"["):
         return jest_json.parse(text)
+    if text.count("\n") > MAX_LINES:
+        raise Unreadable(f"it has more than {MAX_LINES} lines")
     return tap.parse(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from loom.domain.evidence import MAX_FAILURES, TestFailure, TestReport
@@ -10,6 +11,8 @@ from loom.domain.evidence import MAX_FAILURES, TestFailure, TestReport
 NAME_CHARS, MESSAGE_CHARS = 500, 2_000
 LINE_CHARS = 4_000
 """How much of a line is looked at: no line that a tool reports by is longer."""
+JSON_CHARS = 1024**2
+"""How long a JSON document of one line may be."""
 _COLOUR = re.compile(r"\x1b\[[0-9;:?]{0,40}[A-Za-z]")
 UNNAMED = "(unnamed)"
 
@@ -67,9 +70,20 @@ def merged(reports: list[TestReport]) -> TestReport:
     )
 
 
-def lines(text: str) -> list[str]:
+def lines(text: str) -> Iterator[str]:
     """The lines of an output, without colours and what is beyond any tool's line."""
-    return [_COLOUR.sub("", line[:LINE_CHARS]).rstrip("\r") for line in text.split("\n")]
+    for line in whole_lines(text, LINE_CHARS):
+        yield _COLOUR.sub("", line).rstrip("\r")
+
+
+def whole_lines(text: str, most: int) -> Iterator[str]:
+    """The beginning of each line, one at a time: there may be as many as there are characters."""
+    at = 0
+    while at <= len(text):
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        yield text[at : min(end, at + most)]
+        at = end + 1
 
 
 def number(text: str) -> int:
