@@ -341,3 +341,10 @@ def test_json_that_is_nested_without_end_is_unreadable(form: str) -> None:
 )
 def test_much_of_one_thing_is_read_without_end_of_time_or_memory(form: str, piece: str) -> None:
     check(form, piece * (20_000 // len(piece)))
+
+
+def test_a_case_with_very_many_parts_is_one_case() -> None:
+    parts = b"<skipped/>" * 5_000 + b"<a/>" * 5_000 + b"<failure message='no'/>"
+    assert counts(junit.parse(b"<testsuite><testcase>" + parts + b"</testcase></testsuite>")) == (
+        1, 0, 1, 0,
+    )  # fmt: skip

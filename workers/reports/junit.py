@@ -7,6 +7,7 @@ refused, and the tree is let go of as it is read.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from io import BytesIO
 from xml.etree.ElementTree import Element, ParseError
 
@@ -17,7 +18,7 @@ from loom.domain.evidence import TestReport
 from workers.reports.tally import Tally, Unreadable, number
 
 FAILED = ("failure", "error")
-TOLD = (*FAILED, "skipped")
+SUITES = ("testsuites", "testsuite")
 MAX_DEPTH = 100
 
 
@@ -38,10 +39,20 @@ def parse(document: bytes) -> TestReport:
     return reading.report()
 
 
+@dataclass(slots=True)
+class _Case:
+    """What became of a test case, as far as it was read. failed: what the first failure said."""
+
+    failed: str | None = None
+    skipped: bool = False
+
+
 class _Reading:
     def __init__(self) -> None:
         self.tally = Tally()
         self.path: list[Element] = []
+        self.cases: list[_Case] = []
+        """Those that are being read; one within another is none of any tool's."""
         self.told = 0
         """Failures that the outermost suites tell of."""
         self.in_suite = 0
@@ -50,12 +61,15 @@ class _Reading:
         if len(self.path) >= MAX_DEPTH:
             raise Unreadable(f"it is nested more than {MAX_DEPTH} deep")
         tag = _tag(element)
-        if not self.path and tag not in ("testsuites", "testsuite"):
+        if not self.path and tag not in SUITES:
             raise Unreadable(f"its root is {tag[:80]!r}, not testsuites or testsuite")
         if tag == "testsuite":
             if not self.in_suite:
-                self.told += sum(number(element.get(name, "")) for name in ("failures", "errors"))
+                told = (number(element.get(name, "")) for name in ("failures", "errors"))
+                self.told += sum(told)
             self.in_suite += 1
+        elif tag == "testcase":
+            self.cases.append(_Case())
         self.path.append(element)
 
     def end(self, element: Element) -> None:
@@ -64,28 +78,31 @@ class _Reading:
         inside = self.path[-1] if self.path else None
         if tag == "testsuite":
             self.in_suite -= 1
-        if tag == "testcase":
-            self._count(element)
-        elif tag in FAILED and inside is not None and _tag(inside) in ("testsuite", "testsuites"):
+        elif tag == "testcase":
+            self._count(element, self.cases.pop())
+        elif inside is not None and _tag(inside) == "testcase":
+            # rerunFailure, flakyFailure and their like tell of tries before the one that counted.
+            case = self.cases[-1]
+            if tag in FAILED and case.failed is None:
+                case.failed = _message(element)
+            case.skipped = case.skipped or tag == "skipped"
+        elif tag in FAILED and inside is not None and _tag(inside) in SUITES:
             self.tally.fail(inside.get("name", ""), _message(element))
-        # Of a case, what became of it is needed until the case is read, and nothing else ever.
-        if inside is not None and not (tag in TOLD and _tag(inside) == "testcase"):
+        if inside is not None:
             element.clear()
             inside.remove(element)
 
-    def _count(self, case: Element) -> None:
-        # rerunFailure, flakyFailure and their like tell of tries before the one that counted.
-        failed = [part for part in case if _tag(part) in FAILED]
-        if failed:
-            self.tally.fail(_name(case), _message(failed[0]))
-        elif any(_tag(part) == "skipped" for part in case):
+    def _count(self, element: Element, case: _Case) -> None:
+        if case.failed is not None:
+            self.tally.fail(_name(element), case.failed)
+        elif case.skipped:
             self.tally.skipped += 1
         else:
             self.tally.passed += 1
 
     def report(self) -> TestReport:
-        for _ in range(min(self.told - self.tally.failed, 1)):
-            surplus = self.told - self.tally.failed
+        surplus = self.told - self.tally.failed
+        if surplus > 0:
             self.tally.failed += surplus
             self.tally.name("", f"a suite tells of {surplus} failures that no test case has")
         return self.tally.report("junit")
