@@ -158,7 +158,7 @@ class Doctor:
             ),
             Need("pgbouncer", binaries.program("pgbouncer"), "--version", (1, 18), "pgbouncer"),
             Need("git", binaries.program("git"), "--version", (2, 30), "git"),
-            Need("bwrap", binaries.program("bwrap"), "--version", (0, 5), "bubblewrap"),
+            Need("bwrap", binaries.program("bwrap"), "--version", (0, 8), "bubblewrap"),
         ):
             if need.path is None:
                 yield _missing(need.name)
@@ -200,7 +200,11 @@ class Doctor:
         if bwrap is None:
             return
         who = accounts.of_this_process(self._settings.service_user, self._settings.agent_user)
-        argv = [str(bwrap), "--ro-bind", "/", "/", "--unshare-all", "--", "/bin/true"]
+        argv = [
+            *(str(bwrap), "--ro-bind", "/", "/", "--unshare-all", "--unshare-user"),
+            *("--disable-userns", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"),
+            *("--", "/bin/true"),
+        ]
         answer = subprocess.run(
             argv,
             user=who.agent.uid if who.switching else None,
@@ -217,10 +221,13 @@ class Doctor:
         else:
             yield Finding(
                 "sandbox",
-                WARN,
-                f"{who.agent.name} cannot make one: {answer.stderr.strip()[-200:]}",
-                "allow unprivileged user namespaces: `sysctl kernel.unprivileged_userns_clone=1` "
-                "(and, on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0)",
+                FAIL,
+                f"{who.agent.name} cannot make one, and so runs no command of a bead: "
+                f"{answer.stderr.strip()[-200:]}",
+                "allow unprivileged user namespaces: `sysctl user.max_user_namespaces=15000`, "
+                "where it is known `sysctl kernel.unprivileged_userns_clone=1`, on Ubuntu "
+                "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`; or, if you trust every "
+                "repository, LOOM_AGENT_SANDBOX=none",
             )
 
     def _machine(self) -> Iterator[Finding]:
