@@ -35,7 +35,7 @@ from loom.settings import (
 )
 from loom.telemetry import failpoints, logs
 from loom.telemetry.process import Stopped, explain, stop_signals, wait_for
-from workers import controls, gate, presence, task, tools, workspace
+from workers import controls, gate, presence, sandbox, task, tools, workspace
 from workers.app import app
 from workers.child import Child
 from workers.consumer import BeadConsumer
@@ -73,6 +73,7 @@ def main() -> int:
     queue = task_key(agent.project)
     try:
         with stop_signals() as stopping:
+            wait_for("a sandbox", partial(_check_sandbox, agent), stopping)
             wait_for(f"the queue {queue}", partial(_find, queue), stopping)
     except Stopped:
         return 0
@@ -165,6 +166,12 @@ def _report(
         agent.workspace, agent.report_every_s, partial(tools.find, tools.TOOLS, agent.path)
     )
     Reporter(DatabaseClient.from_settings(ledger), told, place).run(parent, told.pid)
+
+
+def _check_sandbox(agent: AgentSettings) -> None:
+    """Raise Unavailable where commands cannot be run as the settings ask: beads wait, unharmed."""
+    if fault := sandbox.fault(agent.sandbox):
+        raise Unavailable(fault)
 
 
 def _find(queue: str) -> None:

@@ -309,6 +309,7 @@ def _means(settings: AgentSettings, home: Path, keeper: Keeper | None) -> Means:
         path=settings.path,
         git_timeout_s=settings.git_timeout_s,
         sandbox=Mode(settings.sandbox),
+        credentials=settings.credentials,
         readable=tuple(Path(each) for each in settings.readable.split(os.pathsep) if each),
         quota=Quota(settings.mirrors_mb, settings.repository_mb),
         keeper=keeper,

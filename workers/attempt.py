@@ -41,8 +41,8 @@ class Means:
     """What every attempt of an agent works with.
 
     root: of the workspaces. mirrors: of the repositories. home: the agent's own, with its keys.
-    path: the PATH of every command. readable: what commands may read besides. keeper: of
-    artifacts; None where nothing keeps them.
+    path: the PATH of every command. readable: what commands may read besides. credentials: where
+    git's are, if not in the home. keeper: of artifacts; None where nothing keeps them.
     """
 
     root: Path
@@ -52,6 +52,7 @@ class Means:
     git_timeout_s: float
     sandbox: Mode = Mode.BUBBLEWRAP
     readable: tuple[Path, ...] = ()
+    credentials: Path | None = None
     quota: Quota | None = None
     keeper: Keeper | None = None
 
@@ -125,6 +126,7 @@ class Attempt:
             place,
             mirrors=means.mirrors,
             home=means.home,
+            credentials=means.credentials,
             path=means.path,
             timeout_s=means.git_timeout_s,
             leash=self._leash,

@@ -11,7 +11,7 @@ from loom.domain.evidence import FailureClass, Step, StepKind, SubBead
 from loom.domain.project import Project
 from loom.domain.recipe import EXCHANGE, Recipe, RecipeStep
 from loom.domain.rules import Network
-from workers import command
+from workers import command, sub_beads
 from workers.blame import blame
 from workers.command import Ended, Leash
 from workers.journal import Journal
@@ -110,6 +110,7 @@ class Workbench:
 
     def file_bead(self, bead: SubBead) -> None:
         """Ask for a bead to be filed in the same project."""
+        sub_beads.admit(self._journal.sub_beads, bead)
         self._journal.sub_beads.append(bead)
 
     def _timed(self, step: RecipeStep, timeout_s: float | None) -> RecipeStep:

@@ -103,6 +103,8 @@ class Fleet:
             **render.ledger_settings(self._plan, caller),
             **render.broker_settings(self._plan, caller),
             "LOOM_AGENT_PROJECT": project_id,
+            # Commands count their runs in a file outside of their workspace.
+            "LOOM_AGENT_SANDBOX": "none",
         }
         for name in self.names():
             kind = kind_of(name)

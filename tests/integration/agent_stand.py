@@ -179,6 +179,8 @@ class Stand:
             "PYTHONUNBUFFERED": "1",
             "SECRET_OF_THE_AGENT": "must-not-leak",
             "LOOM_AGENT_PROJECT": self.project_id,
+            # Most commands here speak with their test by files outside of the workspace.
+            "LOOM_AGENT_SANDBOX": "none",
             "LOOM_AGENT_WORKSPACE": str(self.folder / "workspaces"),
             "LOOM_BROKER_HOST": self.broker.host,
             "LOOM_BROKER_PORT": str(self.broker.port),

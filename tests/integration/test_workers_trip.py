@@ -32,7 +32,7 @@ def stand(
 @pytest.fixture(scope="module")
 def agent(stand: Stand) -> Iterator[AgentProcess]:
     """The project's agent."""
-    with stand.agent() as running:
+    with stand.agent(LOOM_AGENT_SANDBOX="bubblewrap") as running:
         running.wait_for("agent_starts")
         yield running
 
@@ -94,9 +94,10 @@ def test_a_command_that_runs_out_of_time_is_a_timeout(stand: Stand) -> None:
 @pytest.mark.usefixtures("agent")
 def test_a_command_sees_nothing_of_the_agents_environment(stand: Stand) -> None:
     show = "import json, os; print(json.dumps(dict(os.environ)))"
-    bead = stand.file(context={"test_command": [sys.executable, "-I", "-c", show]})
+    bead = stand.file(context={"test_command": ["python3", "-I", "-c", show]})
     seen = json.loads(stand.result(bead.id).result.output)
-    assert set(seen) == {"PATH", "HOME", "TMPDIR", "LANG", "LOOM_BEAD_ID", "LOOM_PROJECT_ID"}
+    assert set(seen) == {"PATH", "HOME", "TMPDIR", "LANG", "LOOM_BEAD_ID", "LOOM_PROJECT_ID",
+        "LOOM_EXCHANGE", "PWD"}  # fmt: skip
     assert seen["LOOM_BEAD_ID"] == bead.id
     assert seen["HOME"].startswith(str(stand.folder / "workspaces" / bead.id))
 
