@@ -113,6 +113,8 @@ class Box:
         """Let the command begin, held to the limits; whom to watch. Raises SandboxFailed."""
         try:
             limits_of.hold(self._first, limits, own_namespace=True)
+        except ProcessLookupError:
+            pass  # bwrap gave up; what it said tells why
         except OSError as error:
             raise SandboxFailed(f"the sandbox's limits cannot be set: {error}") from error
         with suppress(OSError):

@@ -141,10 +141,11 @@ class Reporter:
         return wish
 
     def _disk_free(self) -> int:
-        try:
-            return shutil.disk_usage(self._place.workspace).free
-        except OSError:
-            return 0
+        # The folder is made by the first attempt.
+        for folder in (self._place.workspace, *self._place.workspace.parents):
+            with suppress(OSError):
+                return shutil.disk_usage(folder).free
+        return 0
 
     def _find(self) -> None:
         self._tools = self._place.find()

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-_SYSTEM = (Path("/usr"), Path("/bin"), Path("/sbin"), Path("/lib"), Path("/lib64"))
+_SYSTEM = tuple(map(Path, ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc")))
+"""What of these a command may read is not for its PATH to say."""
 _BINARIES = frozenset({"bin", "sbin", "shims"})
 _OF_A_PREFIX = ("lib", "lib64", "libexec", "pyvenv.cfg")
 """What a folder has beside `bin` where software is installed in it."""
@@ -19,18 +20,18 @@ def readable(path: str, hidden: Sequence[Path]) -> tuple[Path, ...]:
 
     path: as in PATH. Of an entry `<prefix>/bin` it is the prefix if software is installed there (a
     virtual environment, /opt/node), else the entry alone; and the same of what its links lead to,
-    as a virtual environment's python does. Never one that is hidden, or that holds what is.
+    as a virtual environment's python does. Never a folder that is hidden, or that holds one.
     """
     found: set[Path] = set()
     entries = [Path(entry) for entry in path.split(os.pathsep) if entry.startswith("/")]
     for entry in entries:
         if entry.is_dir():
             for folder in (entry, *_led_to(entry)):
-                found |= {place for place in _homes(folder) if not _shows(place, hidden)}
+                found |= set(_homes(folder, hidden))
     return tuple(sorted(place for place in found if not any(one in place.parents for one in found)))
 
 
-def _homes(folder: Path) -> Iterator[Path]:
+def _homes(folder: Path, hidden: Sequence[Path]) -> Iterator[Path]:
     """The folder's prefix or, where that is none, the folder: as it is named, and as it is."""
     for place in dict.fromkeys((folder, folder.resolve())):
         if _of_the_system(place):
@@ -39,7 +40,10 @@ def _homes(folder: Path) -> Iterator[Path]:
         installed = place.name in _BINARIES and any(
             (prefix / name).exists() for name in _OF_A_PREFIX
         )
-        yield prefix if installed and not _is_a_home(prefix) else place
+        if installed and not _is_a_home(prefix) and not _shows(prefix, hidden):
+            yield prefix
+        elif not _shows(place, hidden):
+            yield place
 
 
 def _led_to(entry: Path) -> set[Path]:
@@ -73,6 +77,4 @@ def _is_a_home(place: Path) -> bool:
 
 
 def _shows(place: Path, hidden: Sequence[Path]) -> bool:
-    return place == Path("/") or any(
-        place == one or place in one.parents or one in place.parents for one in hidden
-    )
+    return place == Path("/") or any(place == one or place in one.parents for one in hidden)
