@@ -22,8 +22,10 @@ from loom.testing.relay import Relay
 NAME = "agent-demo@here"
 BY = Intervention("ada", "the disk is changed")
 ALIVE, BUSY, DRAINING = AgentState.ALIVE, AgentState.BUSY, AgentState.DRAINING
-"""What the agents of this file start with, so that nothing waits for long."""
-QUICK = {"LOOM_AGENT_NAME": NAME, "LOOM_AGENT_REPORT_EVERY_S": "0.2"}
+# What the agents of this file start with: nothing waits for long, and commands reach the gates.
+QUICK = {
+    "LOOM_AGENT_NAME": NAME, "LOOM_AGENT_REPORT_EVERY_S": "0.2", "LOOM_AGENT_SANDBOX": "none",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
