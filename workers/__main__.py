@@ -47,6 +47,9 @@ FIRST_WORD_S = 6.0
 """How long a start waits to hear whether the agent is drained; without the ledger it has no work
 to do either."""
 GOODBYE_S = 2.0
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code after SIGTERM, as shells give it: a supervisor that did not send it starts the
+agent again. One that was stopped by its operator ends with 0, and stays away."""
 
 log = logs.get(__name__)
 
@@ -76,7 +79,7 @@ def main() -> int:
             wait_for("a sandbox", partial(_check_sandbox, agent), stopping)
             wait_for(f"the queue {queue}", partial(_find, queue), stopping)
     except Stopped:
-        return 0
+        return TERMINATED
     workspace.sweep(agent.workspace)
     # Before anything that no fork may share.
     reporting = presence.Presence(partial(_report, name, agent, ledger, new_message_id()))
@@ -114,7 +117,9 @@ def _serve(
     signals.setup_logging.connect(_keep_our_logging, weak=False)
     signals.worker_process_init.connect(child.open, weak=False)
     signals.worker_process_shutdown.connect(child.close, weak=False)
-    signals.worker_shutting_down.connect(partial(_limit_the_stop, agent.stop_after_s), weak=False)
+    terminated = threading.Event()
+    stopping = partial(_limit_the_stop, agent.stop_after_s, terminated)
+    signals.worker_shutting_down.connect(stopping, weak=False)
     app.conf.broker_transport = "workers.transport:Transport"
     # The dispatcher declares the queue; an agent's user may not.
     app.conf.task_queues = [
@@ -141,7 +146,7 @@ def _serve(
     signals.worker_ready.connect(_ready, weak=False)
     log.info("agent_starts", agent_id=name, queue=task_key(agent.project))
     worker.start()
-    return int(worker.exitcode or 0)
+    return int(worker.exitcode or (TERMINATED if terminated.is_set() else 0))
 
 
 def _report(
@@ -196,8 +201,11 @@ def _ready(*, sender: Any, **_signal: Any) -> None:
     log.info("agent_ready")
 
 
-def _limit_the_stop(after_s: float, *, how: str, **_signal: Any) -> None:
+def _limit_the_stop(
+    after_s: float, terminated: threading.Event, *, how: str, **_signal: Any
+) -> None:
     """Running beads get after_s seconds; then Celery's cold shutdown sends them back."""
+    terminated.set()
     log.info("stop_asked", how=how, running_beads_get_s=after_s)
     if how == "Warm":
         timer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGQUIT))

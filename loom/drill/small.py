@@ -23,6 +23,8 @@ from loom.stack.ports import HOST, SPAN, Ports
 
 LEASES = {"LOOM_DATABASE_LEASE_S": "6", "LOOM_DATABASE_OUTBOX_LEASE_S": "4"}
 """Short, so that what waits for the end of a lease is seen within a drill."""
+UNCONFINED = {"LOOM_AGENT_SANDBOX": "none"}
+"""Commands count their runs in a file outside of their workspace."""
 START_S = 90.0
 LOOK_S = 0.1
 ARMED = (b'"failpoints_armed"', b'"guards_are_off"')
@@ -61,6 +63,8 @@ class Small:
         new = Project(self.project, str(self.repository), "The drill", test_command=("true",))
         with ControlClient(self.urls[0], self.token) as client:
             client.create_project(new, "drill")
+        self.healthy(START_S)
+        self._restart(f"agent-{self.project}", UNCONFINED, lasting=True)
         self.healthy(START_S)
 
     def stop(self) -> None:
@@ -144,7 +148,8 @@ class Small:
         if not kept.exists():
             shutil.copyfile(file, kept)
             kept.chmod(0o600)
-        own = kept.read_text() + (as_settings_file(LEASES) if process == "database" else "")
+        always = {"database": LEASES, f"agent-{self.project}": UNCONFINED}.get(process, {})
+        own = kept.read_text() + as_settings_file(always)
         _overwrite(file, own + as_settings_file(variables))
         log = self._home.log(process)
         before = self.processes().get(process, 0)

@@ -93,7 +93,7 @@ class Fleet:
     def restart(self, service: str) -> None:
         """SIGTERM, its end, and a new one."""
         if service in self.agents:
-            assert self.agents[service].end() == 0, self.agents[service].lines[-5:]
+            assert self.agents[service].end() == 143, self.agents[service].lines[-5:]
             self.agents[service] = self._agent(service)
             self.agents[service].wait_for("agent_ready")
             return

@@ -143,7 +143,7 @@ def test_an_agent_that_is_killed_leaves_its_bead_to_the_next(
 def test_an_idle_agent_stops_when_it_is_asked_to(stand: Stand) -> None:
     with stand.agent() as agent:
         agent.wait_for("agent_ready")
-        assert agent.end() == 0
+        assert agent.end() == 143
 
 
 def test_an_agent_that_is_asked_to_stop_finishes_its_bead(stand: Stand) -> None:
@@ -158,7 +158,7 @@ def test_an_agent_that_is_asked_to_stop_finishes_its_bead(stand: Stand) -> None:
         agent.wait_for("stop_asked")
         go.write_text("go\n")
         assert stand.result(bead.id).type == "task.completed"
-        assert agent.process.wait(PATIENCE_S) == 0
+        assert agent.process.wait(PATIENCE_S) == 143
 
 
 def test_a_bead_that_outlasts_the_stop_goes_back_and_is_done_by_the_next_agent(
@@ -334,7 +334,7 @@ def test_an_agent_waits_for_a_queue_that_is_not_there_yet(stand: Stand) -> None:
     with stand.agent(LOOM_AGENT_PROJECT="unborn") as agent:
         line = agent.wait_for("waiting", waiting_for="the queue loom.tasks.unborn")
         assert "loom.tasks.unborn" in line["why"]
-        assert agent.end() == 0
+        assert agent.end() == 143
 
 
 def test_a_claim_waits_for_a_ledger_that_is_away(stand: Stand) -> None:
