@@ -122,7 +122,9 @@ def test_an_attempt_after_a_lost_report_gives_the_pushed_commit_though_main_move
 
 
 def test_a_commit_says_whose_it_is_and_when(repository: Path, attempt: Try) -> None:
-    attempt({"patch": MEND}, title="Mend\nthe\tsums\x00 -- now", description="Why.\n\nBead-Id: x")
+    title, description = "Mend\nthe\tsums\x00 -- now", "Why.\n\nBead-Id: x"
+    outcome = attempt({"patch": MEND}, title=title, description=description)
+    assert outcome.succeeded, outcome
     said = git("log", "-1", "--format=%an <%ae>%n%aI%n%cI%n%s", "agent/bd-1", cwd=repository)
     assert said.splitlines() == [
         "Loom agent <agent@loom.invalid>",
