@@ -48,7 +48,7 @@ unit: install-test
 # A file's tests stay together, since they share servers; most of them wait more than they compute.
 # The long ones come first, so that the short ones fill what is left at the end.
 test: lint
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -p no:randomly
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:randomly
 
 # The same seed gives the same drill; the figures that docs/reliability.md quotes are written here.
 DRILL_SEED ?= 20261122

@@ -90,14 +90,16 @@ def test_a_push_leaves_the_branch_and_no_token(bench: Bench) -> None:
 
 def test_an_agent_that_stood_still_after_the_ledgers_yes_pushes_nothing(bench: Bench) -> None:
     later: list[Outcome] = []
+    asked_by_two = threading.Lock()  # the fence, and the thread that keeps the lease
 
     def renew() -> float:
         # The yes is given; then the agent stands still, and the bead goes to another.
-        if not later and "refs/loom/bd-1/1" in bench.refs:
-            later.append(bench.attempt(2, patch=OTHER))
-        elif later:
-            raise Stale("epoch 2 has the bead")
-        return 600.0
+        with asked_by_two:
+            if not later and "refs/loom/bd-1/1" in bench.refs:
+                later.append(bench.attempt(2, patch=OTHER))
+            elif later:
+                raise Stale("epoch 2 has the bead")
+            return 600.0
 
     with pytest.raises(LeaseLost, match="epoch 2 has the bead"):
         bench.attempt(1, renew)
