@@ -54,6 +54,7 @@ test: lint
 DRILL_SEED ?= 20261122
 drill: install-drill
 	$(BIN)/pytest tests/drill
+	LOOM_ROLLING_ROUNDS=3 $(BIN)/pytest tests/integration/test_rolling.py
 	$(BIN)/loom drill --seed $(DRILL_SEED) --json >docs/drill.json.new; code=$$?; \
 		mv docs/drill.json.new docs/drill.json; exit $$code
 	$(BIN)/loom drill --controls --seed $(DRILL_SEED) --json >docs/drill-controls.json.new; \

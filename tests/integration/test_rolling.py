@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -27,7 +28,8 @@ from loom.testing.service import Service, broker_environment
 
 TOKEN = "the token"
 NAME = "rolling"
-ROUNDS = 2
+ROUNDS = int(os.environ.get("LOOM_ROLLING_ROUNDS", "1"))
+"""How often everything is restarted; `make drill` does it three times."""
 A_RESTART = 21
 """Beads that are filed during each restart; every seventh has a patch."""
 PATIENCE_S = 240.0
@@ -220,7 +222,7 @@ def test_a_rolling_restart_under_load_loses_and_doubles_nothing(fleet: Fleet) ->
 
     eventually("every bead has ended", all_closed)
     accepted = {bead.id for bead in filer.accepted.values()}
-    assert len(accepted) == len(filer.accepted) >= ROUNDS * 5 * A_RESTART >= 200
+    assert len(accepted) == len(filer.accepted) >= ROUNDS * 5 * A_RESTART
 
     found, cursor = [], ""
     while True:
