@@ -95,11 +95,11 @@ def test_an_agent_registers_works_drains_and_goes_on_without_losing_a_message(
     first, second = Gate(stand.folder, "drain-1"), Gate(stand.folder, "drain-2")
     with stand.agent(**QUICK) as agent:
         agent.wait_for("agent_ready")
-        found = wait_until(stand, lambda a: "make" in a.tools)
+        # Its tools come with a later registration, its disk with the first report after that.
+        found = wait_until(stand, lambda a: "make" in a.tools and a.disk_free > 0)
         assert found.versions.keys() >= {"loom", "celery", "python", "git"}
         assert (found.state, found.concurrency) == (ALIVE, 1)
         assert found.pid == agent.process.pid
-        assert found.disk_free > 0
 
         running = stand.file(context=first.context)
         first.wait_for_start()
