@@ -120,9 +120,10 @@ class AgentProcess:
             if line.get("event") == event and values.items() <= line.items():
                 return line
 
-    def logged(self, event: str) -> list[dict[str, Any]]:
-        """Every line of that event so far."""
-        return [line for line in self.lines if line.get("event") == event]
+    def logged(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """Every line of that event and these fields so far."""
+        wanted = {"event": event, **fields}
+        return [line for line in self.lines if wanted.items() <= line.items()]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send the signal and wait; the exit code."""

@@ -315,7 +315,7 @@ def test_an_agent_that_stood_still_past_its_lease_changes_nothing(
             os.kill(pid, signal.SIGCONT)
         agent.wait_for("attempt_abandoned", bead_id=bead.id)
         marathon.wait_for_end()
-        assert not agent.logged("attempt_reported")
+        assert not agent.logged("attempt_reported", bead_id=bead.id)
     assert git("rev-parse", f"agent/{bead.id}", cwd=stand.repository) == tip
     assert outcomes(stand, bead.id) == ["lost", "succeeded"]
 

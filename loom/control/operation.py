@@ -1,0 +1,61 @@
+"""What a route is: who may call it, what it takes and what it answers, declared beside its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from loom.domain.access import Role
+
+ATTRIBUTE = "loom_operation"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Within(Enum):
+    """Where the role is needed."""
+
+    PROJECT = "the project that the address names"
+    BEAD = "the project of the bead that the address names"
+    SOME = "any project: the view answers with what the caller may see"
+    ALL = "every project"
+    ANYBODY = "nowhere: the route is open"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A route's declaration. needs: the least role, within what `within` says.
+
+    body: the model (or any type that pydantic can describe) of the request's JSON; query: the
+    model of its parameters; answers: the model of the body by each status it answers when all
+    goes well, None where there is no JSON. page: it is for people, and not in the API's document.
+    """
+
+    summary: str
+    needs: Role = Role.VIEWER
+    within: Within = Within.SOME
+    body: Any = None
+    query: Any = None
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    page: bool = False
+
+
+def operation(
+    summary: str, *, needs: Role = Role.VIEWER, within: Within = Within.SOME, body: Any = None,
+    query: Any = None, answers: Mapping[int, Any] | None = None, page: bool = False,
+) -> Callable[[F], F]:  # fmt: skip
+    """Declare a view; put it between the route and the function."""
+    declared = Operation(summary, needs, within, body, query, answers or {}, page)
+
+    def declare(view: F) -> F:
+        setattr(view, ATTRIBUTE, declared)
+        return view
+
+    return declare
+
+
+def of(view: Callable[..., Any]) -> Operation | None:
+    """A view's declaration; None if it has none, and then nobody may call it."""
+    return getattr(view, ATTRIBUTE, None)
