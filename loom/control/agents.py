@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Protocol
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import StringConstraints
 
 from loom.clients.agents import ACTS, agent_to_json
 from loom.clients.answers import Page
-from loom.control.models import Paging, read_query
+from loom.control.answers.agents import AgentOut, AgentPageOut
+from loom.control.operation import Within, operation
+from loom.control.requests.reading import read_query
+from loom.control.requests.steering import AgentQuery, ReasonIn
 from loom.control.steering import reason_in_body
+from loom.domain.access import Role
 from loom.domain.audit import Intervention
-from loom.domain.identity import PROJECT_ID
 from loom.domain.presence import Agent, AgentState, AgentWish, project_of_agent
 from loom.errors import Invalid, NotFound
 from loom.telemetry import logs
@@ -36,18 +38,12 @@ class Agents(Protocol):
         """Want something of an agent."""
 
 
-class AgentQuery(Paging):
-    """The query of a list of agents."""
-
-    project: Annotated[str, StringConstraints(pattern=f"^(?:{PROJECT_ID.pattern})?$")] = ""
-    state: AgentState | None = None
-
-
 def routes(ledger: Agents) -> Blueprint:
     """List agents, show one, drain it, resume it, stop it."""
     agents = Blueprint("agents", __name__)
 
     @agents.get("/agents")
+    @operation("List agents by their names", query=AgentQuery, answers={200: AgentPageOut})
     def list_all() -> Response:
         query = read_query(AgentQuery, request.args.to_dict(flat=False))
         page = ledger.list_agents(query.project, query.state, query.limit, query.cursor)
@@ -59,10 +55,15 @@ def routes(ledger: Agents) -> Blueprint:
         )
 
     @agents.get("/agents/<name>")
+    @operation("Show an agent", within=Within.AGENT, answers={200: AgentOut})
     def show(name: str) -> Response:
         return jsonify(agent_to_json(ledger.get_agent(_known_form(name))))
 
     @agents.post("/agents/<name>/<any(drain, resume, stop):act>")
+    @operation(
+        "Drain, resume or stop an agent", needs=Role.OPERATOR, within=Within.AGENT,
+        body=ReasonIn, answers={200: AgentOut},
+    )  # fmt: skip
     def steer(name: str, act: str) -> Response:
         agent = ledger.steer_agent(_known_form(name), ACTS[act], reason_in_body())
         log.info("agent_steered", agent_id=name, wish=agent.wish.value)

@@ -24,8 +24,10 @@ from loom.control import (
     readiness,
     reconciliation,
 )
+from loom.control.answers.system import IndexOut
 from loom.control.followers import Followers
 from loom.control.ledger import Ledger
+from loom.control.operation import operation
 from loom.settings import ControlSettings
 
 
@@ -71,6 +73,7 @@ def create_app(
         app.register_blueprint(blueprint, url_prefix=API)
 
     @app.get("/")
+    @operation("Say what is where", answers={200: IndexOut})
     def index() -> Response:
         return jsonify(
             {

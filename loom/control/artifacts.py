@@ -15,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from loom.clients.artifacts import Download
 from loom.clients.downloads import Kept, kept_by, kept_to_json
 from loom.control import problem
+from loom.control.answers.evidence import ArtifactsOut
+from loom.control.answers.problems import ProblemOut
 from loom.control.beads import known_bead
 from loom.control.ledger import Ledger
-from loom.control.models import read_query
+from loom.control.operation import Content, Within, operation
+from loom.control.requests.reading import read_query
 from loom.errors import Exhausted, Internal, Invalid, LoomError, NotFound, Unavailable
 from loom.telemetry import logs
 
@@ -69,6 +72,10 @@ def routes(ledger: Ledger, artifacts: Artifacts) -> Blueprint:
     running = threading.BoundedSemaphore(AT_ONCE)
 
     @blueprint.get("/beads/<bead_id>/artifacts")
+    @operation(
+        "List what attempts at a bead left", within=Within.BEAD, query=ArtifactQuery,
+        answers={200: ArtifactsOut},
+    )  # fmt: skip
     def list_of_bead(bead_id: str) -> Response:
         wanted = read_query(ArtifactQuery, request.args.to_dict(flat=False)).attempt
         attempts = ledger.list_attempts(known_bead(bead_id))
@@ -81,6 +88,10 @@ def routes(ledger: Ledger, artifacts: Artifacts) -> Blueprint:
         return jsonify({"artifacts": found})
 
     @blueprint.get("/beads/<bead_id>/attempts/<int:epoch>/artifacts/<path:name>")
+    @operation(
+        "Download an artifact, or a range of it", within=Within.BEAD,
+        answers={200: Content("*/*"), 206: Content("*/*"), 304: None, 416: ProblemOut},
+    )  # fmt: skip
     def content(bead_id: str, epoch: int, name: str) -> Response:
         kept = _find(ledger, known_bead(bead_id), epoch, name)
         if request.if_none_match.contains(kept.artifact.sha256):

@@ -12,10 +12,22 @@ from loom.clients.representation import (
     why_to_json,
 )
 from loom.control import body, idempotency
+from loom.control.answers.beads import BeadOut, BeadPageOut, BeadsOut, WhyOut
+from loom.control.answers.evidence import AttemptsOut
 from loom.control.ledger import Ledger
-from loom.control.models import BeadQuery, read_amendment, read_beads, read_query
+from loom.control.operation import Within, operation
 from loom.control.problem import Fault, InvalidFields
 from loom.control.projects import known_form
+from loom.control.requests.beads import (
+    BeadIn,
+    BeadPatch,
+    BeadQuery,
+    BeadsIn,
+    read_amendment,
+    read_beads,
+)
+from loom.control.requests.reading import read_query
+from loom.domain.access import Role
 from loom.domain.identity import check_bead_id
 from loom.errors import Invalid, NotFound
 from loom.telemetry import logs, traces
@@ -29,6 +41,11 @@ def routes(ledger: Ledger) -> Blueprint:
     beads = Blueprint("beads", __name__)
 
     @beads.post("/projects/<project_id>/beads")
+    @operation(
+        "File a bead, or several, all or none", needs=Role.OPERATOR, within=Within.PROJECT,
+        body=BeadIn | BeadsIn, keyed=True, answers={202: BeadOut | BeadsOut},
+        refuses=("conflict",),
+    )  # fmt: skip
     def file(project_id: str) -> Response:
         known_form(project_id)
         document = body.read()
@@ -55,27 +72,39 @@ def routes(ledger: Ledger) -> Blueprint:
         return idempotency.mark(response, replayed=filed.replayed)
 
     @beads.get("/projects/<project_id>/beads")
+    @operation(
+        "List the beads of a project, newest first", within=Within.PROJECT, query=BeadQuery,
+        answers={200: BeadPageOut},
+    )  # fmt: skip
     def list_of_project(project_id: str) -> Response:
         return _list(known_form(project_id))
 
     @beads.get("/beads")
+    @operation("List beads, newest first", query=BeadQuery, answers={200: BeadPageOut})
     def list_all() -> Response:
         return _list("")
 
     @beads.get("/beads/<bead_id>")
+    @operation("Show a bead", within=Within.BEAD, answers={200: BeadOut})
     def show(bead_id: str) -> Response:
         return jsonify(bead_to_json(ledger.get_bead(known_bead(bead_id))))
 
     @beads.get("/beads/<bead_id>/attempts")
+    @operation("List every try at a bead", within=Within.BEAD, answers={200: AttemptsOut})
     def attempts(bead_id: str) -> Response:
         found = ledger.list_attempts(known_bead(bead_id))
         return jsonify({"attempts": [attempt_to_json(attempt) for attempt in found]})
 
     @beads.get("/beads/<bead_id>/why")
+    @operation("Say why a bead is not running", within=Within.BEAD, answers={200: WhyOut})
     def why(bead_id: str) -> Response:
         return jsonify(why_to_json(ledger.explain_bead(known_bead(bead_id))))
 
     @beads.patch("/beads/<bead_id>")
+    @operation(
+        "Change what a bead waits for", needs=Role.OPERATOR, within=Within.BEAD, body=BeadPatch,
+        answers={200: BeadOut}, refuses=("stale", "illegal_transition"),
+    )  # fmt: skip
     def amend(bead_id: str) -> Response:
         amendment, version = read_amendment(body.read())
         bead = ledger.amend_bead(known_bead(bead_id), amendment, version, traces.traceparent())

@@ -9,10 +9,27 @@ from flask import Blueprint, Response, jsonify, request
 from loom.clients.representation import dead_letter_to_json
 from loom.clients.trail import group_to_json, replay_to_json
 from loom.control import steering
-from loom.control.models import read_query
+from loom.control.answers.deadletters import (
+    GroupDiscardOut,
+    GroupPageOut,
+    GroupReplayOut,
+    LetterOut,
+    LetterPageOut,
+    ReplayPageOut,
+)
+from loom.control.operation import Within, operation
 from loom.control.problem import Fault, InvalidFields
 from loom.control.projects import known_form
-from loom.control.steering import GroupQuery, LetterQuery, ReplayQuery, Steering
+from loom.control.requests.reading import read_query
+from loom.control.requests.steering import (
+    GroupQuery,
+    LetterQuery,
+    ReplayIn,
+    ReplayQuery,
+    SettleIn,
+)
+from loom.control.steering import Steering
+from loom.domain.access import Role
 from loom.domain.project import Project
 from loom.telemetry import logs
 
@@ -31,10 +48,15 @@ def routes(ledger: Ledger) -> Blueprint:
     letters = Blueprint("dead_letters", __name__)
 
     @letters.get("/dead-letters")
+    @operation("List dead letters, newest first", query=LetterQuery, answers={200: LetterPageOut})
     def list_all() -> Response:
         return _list("")
 
     @letters.get("/projects/<project_id>/dead-letters")
+    @operation(
+        "List the dead letters of a project, newest first", within=Within.PROJECT,
+        query=LetterQuery, answers={200: LetterPageOut},
+    )  # fmt: skip
     def list_of_project(project_id: str) -> Response:
         return _list(known_form(project_id))
 
@@ -57,6 +79,10 @@ def routes(ledger: Ledger) -> Blueprint:
         )
 
     @letters.get("/dead-letters/groups")
+    @operation(
+        "List dead letters by their causes, the newest first", query=GroupQuery,
+        answers={200: GroupPageOut},
+    )  # fmt: skip
     def groups() -> Response:
         query = read_query(GroupQuery, request.args.to_dict(flat=False))
         page = ledger.list_dead_letter_groups(
@@ -70,6 +96,12 @@ def routes(ledger: Ledger) -> Blueprint:
         )
 
     @letters.get("/dead-letters/replays")
+    @operation(
+        "List replays of groups, newest first",
+        within=Within.ALL,
+        query=ReplayQuery,
+        answers={200: ReplayPageOut},
+    )
     def replays() -> Response:
         query = read_query(ReplayQuery, request.args.to_dict(flat=False))
         page = ledger.list_replays(query.fingerprint, query.limit, query.cursor)
@@ -81,10 +113,15 @@ def routes(ledger: Ledger) -> Blueprint:
         )
 
     @letters.get("/dead-letters/<int:letter_id>")
+    @operation("Show a dead letter", within=Within.LETTER, answers={200: LetterOut})
     def show(letter_id: int) -> Response:
         return jsonify(dead_letter_to_json(ledger.get_dead_letter(_known(letter_id))))
 
     @letters.post("/dead-letters/<int:letter_id>/replay")
+    @operation(
+        "Send a dead letter on its way again", needs=Role.OPERATOR, within=Within.LETTER,
+        body=SettleIn, answers={200: LetterOut}, refuses=("illegal_transition",),
+    )  # fmt: skip
     def replay(letter_id: int) -> Response:
         asked = steering.settle_in_body()
         letter = ledger.replay_dead_letter(
@@ -94,6 +131,10 @@ def routes(ledger: Ledger) -> Blueprint:
         return jsonify(dead_letter_to_json(letter))
 
     @letters.post("/dead-letters/<int:letter_id>/discard")
+    @operation(
+        "Give a dead letter up", needs=Role.OPERATOR, within=Within.LETTER, body=SettleIn,
+        answers={200: LetterOut}, refuses=("illegal_transition",),
+    )  # fmt: skip
     def discard(letter_id: int) -> Response:
         asked = steering.settle_in_body()
         letter = ledger.discard_dead_letter(
@@ -103,6 +144,10 @@ def routes(ledger: Ledger) -> Blueprint:
         return jsonify(dead_letter_to_json(letter))
 
     @letters.post("/dead-letters/groups/<fingerprint>/replay")
+    @operation(
+        "Begin the replay of a group", needs=Role.OPERATOR, within=Within.GROUP, body=ReplayIn,
+        answers={200: GroupReplayOut, 202: GroupReplayOut}, refuses=("conflict",),
+    )  # fmt: skip
     def replay_group(fingerprint: str) -> Response:
         asked = steering.replay_in_body()
         answer = ledger.replay_dead_letter_group(
@@ -123,6 +168,10 @@ def routes(ledger: Ledger) -> Blueprint:
         return response
 
     @letters.post("/dead-letters/groups/<fingerprint>/discard")
+    @operation(
+        "Give a group up", needs=Role.OPERATOR, within=Within.GROUP, body=SettleIn,
+        answers={200: GroupDiscardOut},
+    )  # fmt: skip
     def discard_group(fingerprint: str) -> Response:
         asked = steering.settle_in_body()
         matching, discarded = ledger.discard_dead_letter_group(

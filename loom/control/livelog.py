@@ -11,9 +11,11 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from loom.clients.following import as_text, page_to_json
+from loom.control.answers.logs import LogOut
 from loom.control.beads import known_bead
 from loom.control.followers import Followers, Ledger
-from loom.control.models import read_query
+from loom.control.operation import Content, Within, operation
+from loom.control.requests.reading import read_query
 from loom.domain.log import LogCursor, LogState
 from loom.errors import LoomError
 from loom.telemetry import logs
@@ -59,6 +61,10 @@ def routes(ledger: Ledger, followers: Followers) -> Blueprint:
     blueprint = Blueprint("livelog", __name__)
 
     @blueprint.get("/beads/<bead_id>/log")
+    @operation(
+        "Read the log of a bead, in pages or as text", within=Within.BEAD, query=LogQuery,
+        answers={200: (LogOut, Content("text/plain"))},
+    )  # fmt: skip
     def read(bead_id: str) -> Response:
         query = read_query(LogQuery, request.args.to_dict(flat=False))
         page = ledger.read_log(
@@ -76,6 +82,10 @@ def routes(ledger: Ledger, followers: Followers) -> Blueprint:
         return _streamed(pages, "text/plain; charset=utf-8", followers.take_place())
 
     @blueprint.get("/beads/<bead_id>/log/stream")
+    @operation(
+        "Follow the log of a bead as it comes", within=Within.BEAD, query=StreamQuery,
+        answers={200: Content("text/event-stream"), 204: None},
+    )  # fmt: skip
     def stream(bead_id: str) -> Response:
         query = read_query(StreamQuery, request.args.to_dict(flat=False))
         epoch, cursor = query.attempt or 0, request.headers.get("Last-Event-ID", "")

@@ -19,9 +19,19 @@ class Within(Enum):
 
     PROJECT = "the project that the address names"
     BEAD = "the project of the bead that the address names"
+    AGENT = "the project of the agent that the address names"
+    LETTER = "the project of the dead letter that the address names"
+    GROUP = "the project of the group of dead letters that the address names"
     SOME = "any project: the view answers with what the caller may see"
     ALL = "every project"
     ANYBODY = "nowhere: the route is open"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an answer holds that is no JSON. media: its type."""
+
+    media: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,11 @@ class Operation:
 
     body: the model (or any type that pydantic can describe) of the request's JSON; query: the
     model of its parameters; answers: the model of the body by each status it answers when all
-    goes well, None where there is no JSON. page: it is for people, and not in the API's document.
+    goes well: None where there is none, Content where it is no JSON, a tuple of these where the
+    caller chooses by Accept. refuses: the codes of the problems that it answers beside those that
+    follow from the rest (loom.control.problems_of). keyed: it takes an Idempotency-Key. versioned:
+    it answers with an ETag, and an edit takes If-Match. page: it is for people, and not in the
+    API's document.
     """
 
     summary: str
@@ -40,14 +54,20 @@ class Operation:
     query: Any = None
     answers: Mapping[int, Any] = field(default_factory=dict)
     page: bool = False
+    refuses: tuple[str, ...] = ()
+    keyed: bool = False
+    versioned: bool = False
 
 
 def operation(
     summary: str, *, needs: Role = Role.VIEWER, within: Within = Within.SOME, body: Any = None,
     query: Any = None, answers: Mapping[int, Any] | None = None, page: bool = False,
+    refuses: tuple[str, ...] = (), keyed: bool = False, versioned: bool = False,
 ) -> Callable[[F], F]:  # fmt: skip
     """Declare a view; put it between the route and the function."""
-    declared = Operation(summary, needs, within, body, query, answers or {}, page)
+    declared = Operation(
+        summary, needs, within, body, query, answers or {}, page, refuses, keyed, versioned
+    )
 
     def declare(view: F) -> F:
         setattr(view, ATTRIBUTE, declared)

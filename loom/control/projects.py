@@ -6,8 +6,17 @@ from flask import Blueprint, Response, g, jsonify, request
 
 from loom.clients.representation import project_path, project_to_json
 from loom.control import body, idempotency
+from loom.control.answers.projects import ProjectOut, ProjectPageOut
 from loom.control.ledger import Ledger
-from loom.control.models import Paging, read_project, read_project_change, read_query
+from loom.control.operation import Within, operation
+from loom.control.requests.projects import (
+    ProjectIn,
+    ProjectPatch,
+    read_project,
+    read_project_change,
+)
+from loom.control.requests.reading import Paging, read_query
+from loom.domain.access import Role
 from loom.domain.identity import PROJECT_ID
 from loom.errors import NotFound
 from loom.telemetry import logs, traces
@@ -30,6 +39,10 @@ def routes(ledger: Ledger) -> Blueprint:
     projects = Blueprint("projects", __name__)
 
     @projects.post("/projects")
+    @operation(
+        "Make a project", needs=Role.ADMIN, within=Within.ALL, body=ProjectIn, keyed=True,
+        answers={201: ProjectOut}, refuses=("conflict",),
+    )  # fmt: skip
     def make() -> Response:
         document = body.read()
         project = read_project(document)
@@ -42,6 +55,9 @@ def routes(ledger: Ledger) -> Blueprint:
         return idempotency.mark(response, replayed=made.replayed)
 
     @projects.get("/projects")
+    @operation(
+        "List projects in the order of their ids", query=Paging, answers={200: ProjectPageOut}
+    )
     def list_all() -> Response:
         query = read_query(Paging, request.args.to_dict(flat=False))
         page = ledger.list_projects(query.limit, query.cursor)
@@ -53,10 +69,15 @@ def routes(ledger: Ledger) -> Blueprint:
         )
 
     @projects.get("/projects/<project_id>")
+    @operation("Show a project", within=Within.PROJECT, answers={200: ProjectOut})
     def show(project_id: str) -> Response:
         return jsonify(project_to_json(ledger.get_project(known_form(project_id))))
 
     @projects.patch("/projects/<project_id>")
+    @operation(
+        "Change a project", needs=Role.ADMIN, within=Within.PROJECT, body=ProjectPatch,
+        answers={200: ProjectOut},
+    )  # fmt: skip
     def change(project_id: str) -> Response:
         wanted = read_project_change(body.read())
         project = ledger.update_project(

@@ -9,6 +9,8 @@ from flask import Blueprint, Response, jsonify
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from loom.clients.database import SERVICE
+from loom.control.answers.system import AliveOut, ReadyOut
+from loom.control.operation import Within, operation
 from loom.errors import LoomError, Unavailable
 from loom.rpc import status
 
@@ -44,10 +46,15 @@ def routes(parts: Mapping[str, Probe], breakers: Mapping[str, Callable[[], str]]
     probes = Blueprint("readiness", __name__)
 
     @probes.get("/healthz")
+    @operation("Say that the process answers", within=Within.ANYBODY, answers={200: AliveOut})
     def healthz() -> Response:
         return jsonify({"status": "alive"})
 
     @probes.get("/readyz")
+    @operation(
+        "Say whether the parts are there", within=Within.ANYBODY,
+        answers={200: ReadyOut, 503: ReadyOut},
+    )  # fmt: skip
     def readyz() -> Response:
         found = {name: _state(probe) for name, probe in parts.items()}
         ready = all(not why for why in found.values())

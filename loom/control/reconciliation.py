@@ -9,8 +9,12 @@ from flask import Blueprint, Response, jsonify
 from loom.clients.answers import every
 from loom.clients.reconciliation import to_json
 from loom.control import body
+from loom.control.answers.reconciliation import ReconciliationOut
 from loom.control.ledger import Ledger
-from loom.control.models import read_reconcile
+from loom.control.operation import Within, operation
+from loom.control.requests.reading import read_body
+from loom.control.requests.reconciliation import ReconcileIn
+from loom.domain.access import Role
 from loom.domain.reconciliation import Depth
 from loom.errors import Unavailable
 from loom.messaging.topology import queues_of
@@ -36,8 +40,12 @@ def routes(ledger: Ledger, read: Read) -> Blueprint:
     reconciliation = Blueprint("reconciliation", __name__)
 
     @reconciliation.post("/reconcile")
+    @operation(
+        "Compare ledger and broker, and mend if asked", needs=Role.OPERATOR, within=Within.ALL,
+        body=ReconcileIn, answers={200: ReconciliationOut},
+    )  # fmt: skip
     def reconcile() -> Response:
-        asked = read_reconcile(body.read())
+        asked = read_body(ReconcileIn, body.read())
         projects = [p.id for p in every(lambda after: ledger.list_projects(PAGE, after))]
         done = ledger.reconcile(
             read(queues_of(projects)), repair=asked.repair, grace_s=asked.grace_s

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Protocol
 
 from flask import g
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from loom.clients.answers import Page
 from loom.clients.steering import GroupReplay
 from loom.control import body
-from loom.control.models import DeadLetterQuery, Paging, read_body
-from loom.domain.audit import MAX_REASON, AuditLine, Intervention
+from loom.control.requests.reading import read_body
+from loom.control.requests.steering import ReasonIn, ReplayIn, SettleIn
+from loom.domain.audit import AuditLine, Intervention
 from loom.domain.bead import Bead
-from loom.domain.replay import DEFAULT_RATE, MAX_RATE, LetterGroup, LetterState, Replay
+from loom.domain.replay import LetterGroup, Replay
 from loom.messaging.deadletter import DeadLetter
 from loom.telemetry import traces
-
-_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
-Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[!-~]*$")]
 
 
 class Steering(Protocol):
@@ -74,54 +71,6 @@ class Steering(Protocol):
         self, target: str = "", action: str = "", page_size: int = 50, cursor: str = ""
     ) -> Page[AuditLine]:
         """The audit trail, newest first."""
-
-
-class ReasonIn(BaseModel):
-    """Why something is done."""
-
-    model_config = _STRICT
-
-    reason: Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=r"\S")]
-
-
-class SettleIn(ReasonIn):
-    """What is done to dead letters. dry_run: only say what would be."""
-
-    dry_run: bool = False
-
-
-class ReplayIn(SettleIn):
-    """How a group is replayed. canary: one letter first, the others after it ended well."""
-
-    rate_per_s: Annotated[float, Field(gt=0, le=MAX_RATE)] = DEFAULT_RATE
-    canary: bool = False
-
-
-class LetterQuery(DeadLetterQuery):
-    """The query of a list of dead letters."""
-
-    state: LetterState | None = None
-    fingerprint: Name = ""
-
-
-class GroupQuery(Paging):
-    """The query of a list of groups."""
-
-    project: Name = ""
-    state: LetterState | None = None
-
-
-class ReplayQuery(Paging):
-    """The query of a list of replays."""
-
-    fingerprint: Name = ""
-
-
-class AuditQuery(Paging):
-    """The query of the audit trail."""
-
-    target: Name = ""
-    action: Name = ""
 
 
 def reason_in_body() -> Intervention:
