@@ -10,7 +10,7 @@ from pathlib import Path
 from loom.domain.bead import Bead
 from loom.domain.evidence import Artifact, Commit, FailureClass, Outcome, StepKind, found_no_tests
 from loom.domain.project import Project
-from loom.errors import Invalid, LoomError, Unavailable
+from loom.errors import Invalid, LoomError
 from loom.telemetry import logs, traces
 from workers import artifacts, leaks, recipe
 from workers.artifacts import Given, Keeper
@@ -80,7 +80,8 @@ class Attempt:
         self._artifacts: list[Given] = []
         self._patterns: tuple[str, ...] = ()
         self._kept: tuple[Artifact, ...] = ()
-        self._journal: Journal | None = None
+        self._place = Workspace.of(means.root, bead.id, epoch)
+        self._journal = Journal(self._place.logs, live, lease.check)
 
     def run(self) -> Outcome:
         """Work, and say how it ended; raises LeaseLost when it may do neither."""
@@ -89,41 +90,31 @@ class Attempt:
             way = registry.load(asked.way)
             way.check(self._bead.context, self._project)
             given = credentials.read(self._means.home / credentials.FILE)
-            with workspace(self._means.root, self._bead.id, self._epoch) as place:
-                return self._work_in(place, asked, way, given)
+            with workspace(self._place):
+                try:
+                    with self._repository() as repository:
+                        repository.check_out()
+                        self._follow(asked, way, given, repository)
+                finally:
+                    self._keep_artifacts()
+        except WorkFailed as failed:
+            return self._failed(failed.failure_class, failed.reason)
         except Invalid as fault:
             return self._failed(FailureClass.WORK, fault.detail)
-        except Unavailable as fault:
+        except LoomError as fault:
             return self._failed(FailureClass.INFRA, fault.detail)
         except OSError as error:
             self._lease.check()
             return self._failed(FailureClass.INFRA, f"the workspace cannot be used: {error}")
+        return self._outcome(succeeded=True)
 
-    def _work_in(
-        self, place: Workspace, asked: Asked, way: Way, given: Mapping[str, str]
-    ) -> Outcome:
-        journal = Journal(place.folder / "logs", self._live, self._lease.check)
-        self._journal = journal
-        end: tuple[FailureClass, str] | None = None
-        try:
-            with self._repository(place, journal) as repository:
-                repository.check_out()
-                end = self._follow(place, asked, way, given, repository)
-        except WorkFailed as failed:
-            end = failed.failure_class, failed.reason
-        except (Invalid, LoomError) as fault:
-            infra = not isinstance(fault, Invalid)
-            end = (FailureClass.INFRA if infra else FailureClass.WORK), fault.detail
-        self._keep_artifacts(place, journal)
-        return self._failed(*end) if end else self._outcome(succeeded=True)
-
-    def _repository(self, place: Workspace, journal: Journal) -> Repository:
+    def _repository(self) -> Repository:
         means = self._means
         return Repository(
             self._bead,
             self._project,
             self._epoch,
-            place,
+            self._place,
             mirrors=means.mirrors,
             home=means.home,
             credentials=means.credentials,
@@ -132,50 +123,44 @@ class Attempt:
             leash=self._leash,
             quota=means.quota,
             check=self._lease.check,
-            note=journal.git,
+            note=self._journal.git,
         )
 
     def _follow(
-        self,
-        place: Workspace,
-        asked: Asked,
-        way: Way,
-        given: Mapping[str, str],
-        repository: Repository,
-    ) -> tuple[FailureClass, str] | None:
-        """All from the checkout to the push; why it failed, if it did so without an exception."""
+        self, asked: Asked, way: Way, given: Mapping[str, str], repository: Repository
+    ) -> None:
+        """All from the checkout to the push."""
         # Before the work, so that a change cannot weaken the proof that it has to stand.
-        plan = self._plan(place, asked)
-        bench = self._bench(place, repository, plan, given)
+        plan = self._plan(asked)
+        bench = self._bench(repository, asked, plan, given)
         if bench.run_recipe(StepKind.PREPARE):
             repository.settle()
         self._work(bench, repository, plan, way)
         if plan.untested:
-            plan = self._plan(place, asked)
+            plan = self._plan(asked)
             bench.recipe = plan.recipe
         if plan.untested and not self._project.rules.allow_no_tests:
-            return FailureClass.NO_TESTS, plan.untested
+            raise WorkFailed(FailureClass.NO_TESTS, plan.untested)
         self._patterns = plan.recipe.artifacts
         found = repository.changes()
         pushes = self._pushes(found, plan, way)
         self._planned = _planned(plan, pushes=pushes)
         if pushes and (leaked := repository.scan(found)):
-            return FailureClass.WORK, leaks.explain(leaked)
+            raise WorkFailed(FailureClass.WORK, leaks.explain(leaked))
         if found and not pushes and way.commits:
-            self._hand_out(place, found)
+            self._hand_out(found)
         for kind in PROOFS:
             bench.run_recipe(kind)
         nothing = found_no_tests(bench.steps)
         if nothing and not self._project.rules.allow_no_tests:
-            return FailureClass.NO_TESTS, "the test steps found no test"
+            raise WorkFailed(FailureClass.NO_TESTS, "the test steps found no test")
         if pushes:
             sha = repository.commit(found, bench.message)
             self._commits.append(repository.push(sha, self._lease.fence))
-        return None
 
-    def _plan(self, place: Workspace, asked: Asked) -> Plan:
+    def _plan(self, asked: Asked) -> Plan:
         ground = Ground(
-            Tree.at(place.checkout),
+            Tree.at(self._place.checkout),
             lambda program: shutil.which(program, path=self._means.path) is not None,
             self._project.rules.network,
         )
@@ -186,15 +171,14 @@ class Attempt:
         return plan
 
     def _bench(
-        self, place: Workspace, repository: Repository, plan: Plan, given: Mapping[str, str]
+        self, repository: Repository, asked: Asked, plan: Plan, given: Mapping[str, str]
     ) -> Workbench:
         means = self._means
-        assert self._journal is not None  # noqa: S101 - made before the checkout
         return Workbench(
             self._bead,
             self._project,
             self._number,
-            place=place,
+            place=self._place,
             repository=repository,
             journal=self._journal,
             sandbox=Sandbox(
@@ -202,7 +186,8 @@ class Attempt:
             ),
             leash=self._leash,
             path=means.path,
-            recipe=plan.recipe,
+            asked=asked,
+            plan=plan.recipe,
             credentials=given,
             check=self._lease.check,
         )
@@ -220,10 +205,9 @@ class Attempt:
         wanted = {StepKind.COMMIT, StepKind.PUSH} <= plan.recipe.kinds
         return bool(found) and wanted and way.commits
 
-    def _hand_out(self, place: Workspace, found: Changes) -> None:
+    def _hand_out(self, found: Changes) -> None:
         """Keep as a file what is not pushed."""
-        assert self._journal is not None  # noqa: S101 - made before the checkout
-        kept = place.folder / "logs" / DIFF
+        kept = self._place.logs / DIFF
         kept.parent.mkdir(mode=0o700, exist_ok=True)
         kept.write_text(found.diff, errors="replace")
         self._artifacts.append(Given(DIFF, kept, "text/x-diff"))
@@ -231,7 +215,8 @@ class Attempt:
             f"The bead's steps leave out the push, so nothing was committed: {found.summary()}"
         )
 
-    def _keep_artifacts(self, place: Workspace, journal: Journal) -> None:
+    def _keep_artifacts(self) -> None:
+        journal = self._journal
         given = [*journal.logs, *self._artifacts]
         if not given and not self._patterns:
             return
@@ -239,7 +224,7 @@ class Attempt:
         kept = artifacts.collect(
             self._means.keeper,
             attempt,
-            checkout=place.checkout,
+            checkout=self._place.checkout,
             patterns=self._patterns,
             given=given,
             check=self._lease.check,
@@ -254,8 +239,6 @@ class Attempt:
 
     def _outcome(self, *, succeeded: bool) -> Outcome:
         journal = self._journal
-        if journal is None:
-            return Outcome(succeeded)
         steps = journal.steps
         return Outcome(
             succeeded=succeeded,

@@ -95,9 +95,13 @@ class Checkout:
     def _borrow(
         self, repository: str, *, keep: str = "", want: str = "", anew: bool = False
     ) -> Borrowed:
-        git = replace(self._asking.git, directory=None, work_tree=None)
         mirror = Mirror(
-            self._mirrors, self._project.id, repository, git, keep=keep, quota=self._quota
+            self._mirrors,
+            self._project.id,
+            repository,
+            self._asking.git,
+            keep=keep,
+            quota=self._quota,
         )
         borrowed = self._borrowed.enter_context(mirror.borrow(want, anew=anew))
         self._asking.check()

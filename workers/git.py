@@ -77,8 +77,8 @@ rule."""
 class Git:
     """git as an agent runs it. home: the agent's own, where its ssh key or credentials are.
 
-    directory, work_tree: given, they are all that git looks at, wherever it stands and whatever a
-    `.git` there says; the index is the one in directory.
+    directory, work_tree: all that git looks at, wherever it stands and whatever a `.git` there
+    says; the index is the one in directory.
     """
 
     config: Path
@@ -87,7 +87,7 @@ class Git:
     scratch: Path
     timeout_s: float
     leash: Leash
-    directory: Path | None = None
+    directory: Path
     work_tree: Path | None = None
     credentials: Credentials | None = None
     protocols: tuple[str, ...] = PROTOCOLS
@@ -131,7 +131,7 @@ class Git:
             argv = ["prlimit", f"--fsize={max_file}", "--", *argv]
         ended = command.run(
             argv,
-            cwd=cwd or self.directory or self.scratch,
+            cwd=cwd or self.directory,
             environment={**self._environment(at, out=out), **(environment or {})},
             timeout_s=self.timeout_s,
             leash=self.leash,
@@ -148,15 +148,16 @@ class Git:
     def _environment(self, at: int | None, *, out: bool) -> Mapping[str, str]:
         name, email = IDENTITY
         date = f"{int(time.time()) if at is None else at} +0000"
-        goes_out = out or self.directory is None
         variables = {
             "PATH": self.path,
             "HOME": str(self.home),
             "TMPDIR": str(self.scratch),
             "LANG": "C.UTF-8",
+            "GIT_DIR": str(self.directory),
+            "GIT_INDEX_FILE": str(self.directory / "index"),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": str(self.config if goes_out else self._config_at_home),
+            "GIT_CONFIG_GLOBAL": str(self.config if out else self._config_at_home),
             "GIT_ALLOW_PROTOCOL": ":".join(each for each in self.protocols if each in PROTOCOLS)
             or "none",
             "GIT_NO_REPLACE_OBJECTS": "1",
@@ -170,11 +171,8 @@ class Git:
             "GIT_COMMITTER_EMAIL": email,
             "GIT_COMMITTER_DATE": date,
         }
-        if goes_out and self.credentials is not None:
+        if out and self.credentials is not None:
             variables |= self.credentials.environment()
-        if self.directory is not None:
-            variables["GIT_DIR"] = str(self.directory)
-            variables["GIT_INDEX_FILE"] = str(self.directory / "index")
         if self.work_tree is not None:
             variables["GIT_WORK_TREE"] = str(self.work_tree)
         return variables

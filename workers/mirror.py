@@ -76,7 +76,7 @@ class Mirror:
         keep: str = "",
         quota: Quota | None = None,
     ) -> None:
-        """git: without a repository of its own. keep: a ref to have, whatever others it leaves."""
+        """git: on whatever repository. keep: a ref to have, whatever others it leaves."""
         digest = hashlib.sha256(repository.encode()).hexdigest()[:12]
         self._root, self._folder = root, root / f"{project_id}-{digest}"
         self._repository, self._git, self._quota = repository, git, quota or Quota()

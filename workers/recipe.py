@@ -97,8 +97,19 @@ def plan(asked: Asked, project: Project, ground: Ground) -> Plan:
     found = detect(ground) if written.detect else Found()
     detected = tuple(step for step in found.steps if step.kind in written.detect)
     steps = sorted(written.steps + detected, key=lambda step: COMMANDS.index(step.kind))
-    timed = tuple(_timed(step, asked, project) for step in _distinct(steps))
-    return Plan(recipes.Recipe(timed, source, asked.kinds, written.artifacts), found.left_out)
+    held = tuple(timed(step, asked, project) for step in _distinct(steps))
+    return Plan(recipes.Recipe(held, source, asked.kinds, written.artifacts), found.left_out)
+
+
+def timed(step: RecipeStep, asked: Asked, project: Project) -> RecipeStep:
+    """The step with its limits: the bead's, its own, or the project's; soft where that leaves time.
+
+    A limit of the bead's is on every command, as the project's is.
+    """
+    timeout_s = asked.timeout_s or step.timeout_s or float(project.timeout_s)
+    wanted = (asked.soft_timeout_s, step.soft_timeout_s, float(project.soft_timeout_s))
+    soft_s = next((seconds for seconds in wanted if seconds and seconds < timeout_s), None)
+    return replace(step, timeout_s=timeout_s, soft_timeout_s=soft_s)
 
 
 def _written(project: Project, tree: Tree) -> tuple[str, Written]:
@@ -154,17 +165,6 @@ def _distinct(steps: list[RecipeStep]) -> list[RecipeStep]:
         taken.add(name)
         made.append(replace(step, name=name))
     return made
-
-
-def _timed(step: RecipeStep, asked: Asked, project: Project) -> RecipeStep:
-    """The step with its limits: the bead's, its own, or the project's; soft where that leaves time.
-
-    A limit of the bead's is on every command, as the project's is.
-    """
-    timeout_s = asked.timeout_s or step.timeout_s or float(project.timeout_s)
-    wanted = (asked.soft_timeout_s, step.soft_timeout_s, float(project.soft_timeout_s))
-    soft_s = next((seconds for seconds in wanted if seconds and seconds < timeout_s), None)
-    return replace(step, timeout_s=timeout_s, soft_timeout_s=soft_s)
 
 
 def _named(context: Mapping[str, Any]) -> frozenset[StepKind]:

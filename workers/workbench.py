@@ -11,10 +11,11 @@ from loom.domain.evidence import FailureClass, Step, StepKind, SubBead
 from loom.domain.project import Project
 from loom.domain.recipe import EXCHANGE, Recipe, RecipeStep
 from loom.domain.rules import Network
-from workers import command, sub_beads
+from workers import command, recipe, sub_beads
 from workers.blame import blame
 from workers.command import Ended, Leash
 from workers.journal import Journal
+from workers.recipe import Asked
 from workers.reports import reading
 from workers.repository import Repository
 from workers.sandbox import Sandbox, SandboxFailed
@@ -41,11 +42,13 @@ class Workbench:
         sandbox: Sandbox,
         leash: Leash,
         path: str,
-        recipe: Recipe,
+        asked: Asked,
+        plan: Recipe,
         credentials: Mapping[str, str],
         check: Callable[[], None],
     ) -> None:
-        """check: raises if the attempt may not go on. path: the PATH of commands."""
+        """path: the PATH of commands. plan: what run_recipe runs. check: raises if the attempt may
+        not go on."""
         self.bead, self.project, self.attempt = bead, project, attempt
         self.previous: Attempt | None = None
         self.checkout, self.exchange = place.checkout, place.exchange
@@ -54,7 +57,7 @@ class Workbench:
         self.message = ""
         self._place, self._repository, self._journal = place, repository, journal
         self._sandbox, self._leash, self._path, self._check = sandbox, leash, path, check
-        self.recipe = recipe
+        self._asked, self.recipe = asked, plan
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -75,7 +78,7 @@ class Workbench:
         """Run a command at the root of the checkout; it fails the attempt unless advisory."""
         given = environment or {}
         step = RecipeStep(kind, name, tuple(argv), advisory=advisory, environment=given)
-        return self._run(self._timed(step, timeout_s), stdin)
+        return self._run(recipe.timed(step, self._within(timeout_s), self.project), stdin)
 
     def run_recipe(self, kind: StepKind) -> Sequence[Step]:
         """Run the recipe's steps of this kind now; empty if it has none."""
@@ -113,11 +116,10 @@ class Workbench:
         sub_beads.admit(self._journal.sub_beads, bead)
         self._journal.sub_beads.append(bead)
 
-    def _timed(self, step: RecipeStep, timeout_s: float | None) -> RecipeStep:
-        """The step under the bead's or the project's limit; its own may be shorter."""
-        bead_s = self.bead.context.get("timeout_s")
-        limit_s = float(bead_s or self.project.timeout_s)
-        return replace(step, timeout_s=min(timeout_s or limit_s, limit_s))
+    def _within(self, timeout_s: float | None) -> Asked:
+        """What the bead asks for, of a command whose own limit may only be shorter."""
+        limit_s = self._asked.timeout_s or float(self.project.timeout_s)
+        return replace(self._asked, timeout_s=min(timeout_s or limit_s, limit_s))
 
     def _run(self, step: RecipeStep, stdin: bytes = b"") -> Step:
         there = reading.before(step, self.checkout, self.exchange)

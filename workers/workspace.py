@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from loom.telemetry import logs
 from workers import strays
@@ -21,6 +22,11 @@ class Workspace:
     """`<root>/<bead>/<epoch>`, with a folder for each use."""
 
     folder: Path
+
+    @classmethod
+    def of(cls, root: Path, bead_id: str, epoch: int) -> Self:
+        """Where that attempt works; nothing is made."""
+        return cls(root / bead_id / str(epoch))
 
     @property
     def checkout(self) -> Path:
@@ -43,6 +49,11 @@ class Workspace:
         return self.folder / "exchange"
 
     @property
+    def logs(self) -> Path:
+        """Whole logs, and what else is kept of the attempt; commands do not see it."""
+        return self.folder / "logs"
+
+    @property
     def git_directory(self) -> Path:
         """The repository that Loom itself works with; commands do not see it."""
         return self.folder / "git"
@@ -59,16 +70,15 @@ class Workspace:
 
 
 @contextmanager
-def workspace(root: Path, bead_id: str, epoch: int) -> Iterator[Workspace]:
-    """A fresh workspace; whatever an earlier attempt at the bead left is ended and removed first.
+def workspace(made: Workspace) -> Iterator[Workspace]:
+    """Make it, for as long as it is needed; raises OSError when it cannot be made.
 
-    Raises OSError when it cannot be made.
+    Whatever an earlier attempt at the bead left is ended and removed first.
     """
-    bead = root / bead_id
+    bead = made.folder.parent
     if bead.exists():
         # A pool process that was killed could not end its command, and the bead came again.
         _end_and_remove(bead)
-    made = Workspace(bead / str(epoch))
     for folder in (made.home, made.scratch, made.exchange, made.git_scratch):
         folder.mkdir(mode=0o700, parents=True)
     try:

@@ -87,7 +87,7 @@ class Bench:
         project = Project("demo", self.address, default_branch=branch, rules=rules or Rules())
         steps: list[tuple[str, Sequence[str], Ended]] = []
         with (
-            workspace(self.folder / "workspaces", bead_id, epoch) as place,
+            workspace(Workspace.of(self.folder / "workspaces", bead_id, epoch)) as place,
             Repository(
                 Bead(**values),
                 project,

@@ -221,6 +221,15 @@ def test_a_test_command_that_is_not_there_fails_with_words(attempt: Try) -> None
     assert "cannot run 'no-such-program'" in outcome.reason
 
 
+def test_a_command_of_the_work_is_asked_to_end_before_it_is_killed(attempt: Try) -> None:
+    script = "trap 'echo was asked; exit 3' TERM; echo begun; while :; do sleep 0.05; done"
+    action = {"type": "run_command", "argv": ["sh", "-c", script]}
+    outcome = attempt({"actions": [action], "soft_timeout_s": 0.5, "timeout_s": 30})
+    assert outcome.failure_class is FailureClass.TIMEOUT
+    assert outcome.steps[-1].exit_code == 3
+    assert outcome.output.endswith("was asked\n")
+
+
 def test_the_workspace_is_gone_afterwards(tmp_path: Path, attempt: Try) -> None:
     attempt({"test_command": ["sh", "-c", "mkdir -p a/b && chmod 0 a"]})
     assert not list((tmp_path / "workspaces").iterdir())

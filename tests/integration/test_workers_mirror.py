@@ -221,7 +221,7 @@ def test_a_full_disk_is_the_surroundings_fault(bench: Bench) -> None:
         "from workers.mirror import Mirror; from workers.ways.way import WorkFailed\n"
         "root = Path(sys.argv[1]); (root / 'tmp').mkdir()\n"
         f"git = Git(config=root / 'config', path={os.environ['PATH']!r}, home=root,\n"
-        "          scratch=root / 'tmp', timeout_s=60, leash=Leash())\n"
+        "          scratch=root / 'tmp', timeout_s=60, leash=Leash(), directory=root)\n"
         "git.configure()\n"
         "try:\n"
         "    with Mirror(root / 'm', 'demo', sys.argv[2], git).borrow(): print('no failure')\n"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from workers import strays
-from workers.workspace import environment, sweep, workspace
+from workers.workspace import Workspace, environment, sweep, workspace
 
 
 def test_an_attempt_gets_a_fresh_folder_that_is_gone_afterwards(tmp_path: Path) -> None:
-    with workspace(tmp_path / "root", "bd-1", 3) as place:
+    with workspace(Workspace.of(tmp_path / "root", "bd-1", 3)) as place:
         assert place.folder == tmp_path / "root" / "bd-1" / "3"
         assert not list(place.home.iterdir())
         (place.home / "left").write_text("x")
@@ -23,21 +23,24 @@ def test_an_attempt_gets_a_fresh_folder_that_is_gone_afterwards(tmp_path: Path) 
 def test_what_an_earlier_attempt_left_is_removed_first(tmp_path: Path) -> None:
     left = tmp_path / "bd-1" / "1" / "checkout"
     left.mkdir(parents=True)
-    with workspace(tmp_path, "bd-1", 2):
+    with workspace(Workspace.of(tmp_path, "bd-1", 2)):
         assert not left.exists()
 
 
 def test_an_attempt_that_ends_late_leaves_the_next_ones_folder(tmp_path: Path) -> None:
-    with workspace(tmp_path, "bd-1", 1), workspace(tmp_path, "bd-1", 2) as later:
+    with (
+        workspace(Workspace.of(tmp_path, "bd-1", 1)),
+        workspace(Workspace.of(tmp_path, "bd-1", 2)) as later,
+    ):
         pass
-    with workspace(tmp_path, "bd-1", 1) as first:
+    with workspace(Workspace.of(tmp_path, "bd-1", 1)) as first:
         later.folder.mkdir()
         assert first.folder.exists()
     assert later.folder.exists()
 
 
 def test_folders_without_any_right_are_removed_all_the_same(tmp_path: Path) -> None:
-    with workspace(tmp_path, "bd-1", 1) as place:
+    with workspace(Workspace.of(tmp_path, "bd-1", 1)) as place:
         deep = place.home / "a" / "b"
         deep.mkdir(parents=True)
         (deep / "file").write_text("x")
@@ -49,7 +52,7 @@ def test_folders_without_any_right_are_removed_all_the_same(tmp_path: Path) -> N
 def test_a_link_out_of_the_workspace_is_removed_and_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o500)
-    with workspace(tmp_path / "root", "bd-1", 1) as place:
+    with workspace(Workspace.of(tmp_path / "root", "bd-1", 1)) as place:
         (place.home / "link").symlink_to(outside)
     assert outside.stat().st_mode & 0o777 == 0o500
 
@@ -62,7 +65,7 @@ def _begun(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
 
 
 def test_a_process_that_left_its_group_ends_with_the_workspace(tmp_path: Path) -> None:
-    with workspace(tmp_path, "bd-1", 1) as place:
+    with workspace(Workspace.of(tmp_path, "bd-1", 1)) as place:
         given = environment(place, os.environ["PATH"], "bd-1", "demo")
         stray = _begun(subprocess.Popen(["sleep", "600"], env=given, start_new_session=True))
     assert stray.wait(30) == -9

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loom.domain.evidence import StepKind
@@ -31,10 +32,9 @@ _REPORTERS: tuple[tuple[str, tuple[str, ...], dict[str, Any]], ...] = (
     ("vitest", ("--run", "--reporter=junit", f"--outputFile={_JUNIT}"), {"reports": (_JUNIT,)}),
     ("mocha", ("--reporter=tap",), {"output": "tap"}),
     ("ava", ("--tap",), {"output": "tap"}),
-    ("tap", (), {"output": "tap"}),
-    ("tape", (), {"output": "tap"}),
 )
 """Tools, the arguments with which they report, and what they write then."""
+MAX_SCRIPTS_DEEP, MAX_COMMANDS = 5, 50
 
 
 def detect(ground: Ground) -> Found:
@@ -110,41 +110,122 @@ def _test(scripts: Mapping[str, Any], manager: str) -> Found:
         return NOTHING
     if _PLACEHOLDER.search(script):
         return left_out(f"{manager} test", "the script test of package.json is npm's placeholder")
-    more, options = _reporting(script, manager)
+    more, options = _reporting(scripts, manager)
     why = "package.json has the script test"
     argv = (manager, "run", *_quiet(manager), "test", *more)
     return step(StepKind.TEST, f"{manager}-test", why, *argv, **options)
 
 
-def _reporting(script: str, manager: str) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """What makes the script's tool report so that it can be counted, and how it does then.
+def _reporting(
+    scripts: Mapping[str, Any], manager: str
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """What makes the tool of the script test report so that it can be counted, and how it does.
 
-    More arguments reach the last command of a script, so only that one is looked at.
+    More arguments reach the last command of a script, so that only that one's tool can be given
+    any. One that writes TAP by itself is found wherever it runs, if no other does.
     """
-    words = _last_command(script)
-    tools = {word.rpartition("/")[2] for word in words}
     given = {"CI": "true"}
-    for tool, arguments, options in _REPORTERS:
-        if tool in tools:
-            more = _with(manager, *arguments) if arguments else ()
-            return more, options | {"environment": given}
-    if words[:1] == ["node"] and "--test" in words:
+    run = _commands(scripts, "test")
+    last = run[-1] if run else _Ran((), (), last=False)
+    if last.last:
+        tools = {word.rpartition("/")[2] for word in last.words}
+        for tool, arguments, options in _REPORTERS:
+            if tool in tools and arguments:
+                more = _through(manager, last.by, *arguments)
+                return more, options | {"environment": given}
+    by_itself = [ran.words for ran in run if _writes_tap(ran.words)]
+    if len(by_itself) != 1:
+        return (), {"environment": given}
+    if "node" in by_itself[0]:
         # Node takes its options before the files only, so they go by the environment.
         given["NODE_OPTIONS"] = "--test-reporter=tap"
-        return (), {"output": "tap", "environment": given}
-    return (), {"environment": given}
+    return (), {"output": "tap", "environment": given}
 
 
-def _last_command(script: str) -> list[str]:
-    """The words of the last command of a script, without what sets its environment."""
-    last = re.split(r"&&|\|\||;|\|", script)[-1]
+def _writes_tap(words: Sequence[str]) -> bool:
+    """Whether that is a tool that writes TAP, or does if the environment says so."""
+    tools = {word.rpartition("/")[2] for word in words}
+    return bool(tools & {"tap", "tape"}) or ("node" in tools and "--test" in words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A command that a script runs. by: the managers that pass it on, the outermost first.
+
+    last: what is given to the outermost script reaches it.
+    """
+
+    words: tuple[str, ...]
+    by: tuple[str, ...]
+    last: bool
+
+
+def _commands(
+    scripts: Mapping[str, Any], name: str, by: tuple[str, ...] = (), *, last: bool = True
+) -> tuple[_Ran, ...]:
+    """The commands of a script in their order, those of scripts that it runs in their place."""
+    script = scripts.get(name)
+    if not isinstance(script, str) or len(by) > MAX_SCRIPTS_DEEP:
+        return ()
+    pieces = _split(script)[:MAX_COMMANDS]
+    found: list[_Ran] = []
+    for index, words in enumerate(pieces):
+        at_end = last and index == len(pieces) - 1
+        if (inner := _runs_script(words)) and inner in scripts:
+            found += _commands(scripts, inner, (*by, words[0]), last=at_end)
+        else:
+            found.append(_Ran(words, by, at_end))
+    return tuple(found[:MAX_COMMANDS])
+
+
+def _runs_script(words: Sequence[str]) -> str:
+    """The script that a command runs by its manager, with nothing else; empty for none."""
+    match words:
+        case ["npm" | "pnpm" | "yarn", "run" | "run-script", *options, name]:
+            quiet = all(option in ("-s", "--silent") for option in options)
+            return name if quiet and not name.startswith("-") else ""
+        case ["npm" | "pnpm" | "yarn", "test" | "t"]:
+            return "test"
+        case ["yarn" | "pnpm", name] if not name.startswith("-"):
+            return name
+    return ""
+
+
+def _split(script: str) -> list[tuple[str, ...]]:
+    """The words of each command, without what sets its environment; none where it is no script
+    that shells read.
+    """
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    commands: list[list[str]] = [[]]
     try:
-        words = shlex.split(last)
+        for word in lexer:
+            if word and set(word) <= set(";&|"):
+                commands.append([])
+            else:
+                commands[-1].append(word)
     except ValueError:
         return []
-    while words and (words[0] == "cross-env" or re.match(r"\w+=", words[0])):
-        del words[0]
-    return words
+    for words in commands:
+        while words and (words[0] == "cross-env" or re.match(r"\w+=", words[0])):
+            del words[0]
+    return [tuple(words) for words in commands if words]
+
+
+def _last_command(script: str) -> tuple[str, ...]:
+    """The words of the last command of a script."""
+    commands = _split(script)
+    return commands[-1] if commands else ()
+
+
+def _through(manager: str, by: Sequence[str], *arguments: str) -> tuple[str, ...]:
+    """Arguments for a command that is run by way of other scripts, of which npm's each take a
+    `--` off.
+    """
+    for each in (*reversed(by), manager):
+        arguments = _with(each, *arguments)
+    return arguments
 
 
 def _with(manager: str, *arguments: str) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from loom.domain.actions import check_path
 from loom.errors import Invalid
+from workers import beneath
+from workers.beneath import Refused
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# O_NONBLOCK: a pipe that nobody writes to is found out, not waited for.
-_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 PLAIN, EXECUTABLE = 0o644, 0o755
 
 
@@ -38,12 +38,13 @@ class Files:
         """What the file holds; raises Invalid if that is more than limit bytes."""
         with self._beside(name) as (folder, last):
             kind = _kind(folder, last)
-            if kind != "a file":
-                raise Invalid(f"{name!r} is {kind or 'not there'}")
-            with os.fdopen(os.open(last, _OLD, dir_fd=folder), "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise Invalid(f"{name!r} is not a file")
+        if kind != "a file":
+            raise Invalid(f"{name!r} is {kind or 'not there'}")
+        try:
+            with beneath.opened(self.root, name) as file:
                 content = file.read(limit + 1)
+        except Refused as refused:  # it was another thing a moment ago
+            raise Invalid(str(refused)) from refused
         if len(content) > limit:
             raise Invalid(f"{name!r} is larger than {limit} bytes")
         return content
