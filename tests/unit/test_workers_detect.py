@@ -210,6 +210,9 @@ def test_the_lock_file_decides_what_installs_a_package(
         ("node --test", (), "tap"),
         ("node check.js", (), ""),
         ("mocha && node check.js", (), ""),
+        ("c8 --100 node --test && tsd", (), "tap"),
+        ("tape a.js && tap b.js", (), ""),
+        ("tape a.js | faucet", (), ""),
         ("echo 'open", (), ""),
     ],
 )
@@ -220,6 +223,40 @@ def test_a_test_script_is_made_to_report_so_that_it_can_be_counted(
 
     assert step.argv == ("npm", "run", "--silent", "test", *more)
     assert step.output == output
+
+
+@pytest.mark.parametrize(
+    ("scripts", "more", "output"),
+    [
+        ({"test": "npm run lint && npm run unit", "unit": "tape t.js"}, (), "tap"),
+        ({"test": "npm run unit && tsd", "unit": "c8 node --test"}, (), "tap"),
+        (
+            {"test": "eslint . && npm run -s unit", "unit": "mocha"},
+            ("--", "--", "--reporter=tap"),
+            "tap",
+        ),
+        ({"test": "npm run unit && tsd", "unit": "mocha"}, (), ""),
+        ({"test": "npm test"}, (), ""),
+        ({"test": "npm run a b", "a": "tape"}, (), ""),
+    ],
+)
+def test_the_tool_is_found_through_the_scripts_that_a_script_runs(
+    scripts: dict[str, str], more: tuple[str, ...], output: str
+) -> None:
+    step = only(found(package(scripts=scripts)), StepKind.TEST)
+
+    assert step.argv == ("npm", "run", "--silent", "test", *more)
+    assert step.output == output
+    assert ("NODE_OPTIONS" in step.environment) == ("node" in str(scripts))
+
+
+def test_eslint_is_found_through_the_scripts_that_run_it() -> None:
+    scripts = {"lint": "npm run eslint", "eslint": "eslint ."}
+
+    step = only(found(package(scripts=scripts)), StepKind.LINT)
+
+    assert step.argv[-4:] == ("--", "--", "-f", "json")
+    assert step.output == "eslint"
 
 
 def test_npms_placeholder_is_no_test() -> None:

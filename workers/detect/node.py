@@ -88,11 +88,11 @@ def _lint(ground: Ground, package: Mapping[str, Any], manager: str) -> Found:
     script = table(package, "scripts").get("lint")
     configured = ground.tree.has(*ESLINT) or ("eslintConfig" in package and "package.json")
     if isinstance(script, str) and script.strip():
-        words = _last_command(script)
+        run = _commands(table(package, "scripts"), "lint")
         more: tuple[str, ...] = ()
         output = ""
-        if "eslint" in words[:2]:
-            more, output = _with(manager, "-f", "json"), "eslint"
+        if run and run[-1].last and "eslint" in run[-1].words[:2]:
+            more, output = _through(manager, run[-1].by, "-f", "json"), "eslint"
         argv = (manager, "run", *_quiet(manager), "lint", *more)
         why = "package.json has the script lint"
         return step(StepKind.LINT, f"{manager}-lint", why, *argv, output=output)
@@ -116,9 +116,7 @@ def _test(scripts: Mapping[str, Any], manager: str) -> Found:
     return step(StepKind.TEST, f"{manager}-test", why, *argv, **options)
 
 
-def _reporting(
-    scripts: Mapping[str, Any], manager: str
-) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _reporting(scripts: Mapping[str, Any], manager: str) -> tuple[tuple[str, ...], dict[str, Any]]:
     """What makes the tool of the script test report so that it can be counted, and how it does.
 
     More arguments reach the last command of a script, so that only that one's tool can be given
@@ -201,7 +199,10 @@ def _split(script: str) -> list[tuple[str, ...]]:
     commands: list[list[str]] = [[]]
     try:
         for word in lexer:
-            if word and set(word) <= set(";&|"):
+            if word == "|":
+                # What it writes goes to the next, which shows something else.
+                commands[-1] = []
+            elif word and set(word) <= set(";&|"):
                 commands.append([])
             else:
                 commands[-1].append(word)
@@ -211,12 +212,6 @@ def _split(script: str) -> list[tuple[str, ...]]:
         while words and (words[0] == "cross-env" or re.match(r"\w+=", words[0])):
             del words[0]
     return [tuple(words) for words in commands if words]
-
-
-def _last_command(script: str) -> tuple[str, ...]:
-    """The words of the last command of a script."""
-    commands = _split(script)
-    return commands[-1] if commands else ()
 
 
 def _through(manager: str, by: Sequence[str], *arguments: str) -> tuple[str, ...]:
