@@ -55,6 +55,12 @@ MEANINGS: dict[str, Meaning] = {
         Disposition.DEAD_LETTER,
         "The idempotency key belongs to another request",
     ),
+    "precondition_failed": Meaning(
+        412, "ABORTED", Disposition.ACK, "Somebody else has changed it in the meantime"
+    ),
+    "precondition_required": Meaning(
+        428, "FAILED_PRECONDITION", Disposition.DEAD_LETTER, "The edit does not say of what version"
+    ),
     "too_large": Meaning(
         413, "OUT_OF_RANGE", Disposition.DEAD_LETTER, "It is larger than the limit"
     ),
@@ -156,6 +162,18 @@ class IdempotencyKeyReused(LoomError):
     code = "idempotency_key_reused"
 
 
+class PreconditionFailed(LoomError):
+    """The thing is not as the request says it has to be."""
+
+    code = "precondition_failed"
+
+
+class PreconditionRequired(LoomError):
+    """The request has to say which version it is meant for."""
+
+    code = "precondition_required"
+
+
 class TooLarge(LoomError):
     """A size limit is passed."""
 
@@ -202,8 +220,9 @@ BY_CODE: dict[str, type[LoomError]] = {
     cls.code: cls
     for cls in (
         BadRequest, Invalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict,
-        Stale, IllegalTransition, IdempotencyKeyReused, TooLarge, UnsupportedMediaType,
-        UnreadableMessage, Exhausted, Unavailable, DeadlineExceeded, Internal,
+        Stale, IllegalTransition, IdempotencyKeyReused, PreconditionFailed, PreconditionRequired,
+        TooLarge, UnsupportedMediaType, UnreadableMessage, Exhausted, Unavailable,
+        DeadlineExceeded, Internal,
     )
 }  # fmt: skip
 """The exception of a code, for clients that rebuild what a server raised."""

@@ -17,8 +17,10 @@ from loom.control import (
     beads,
     correlation,
     deadletters,
+    docs,
     interventions,
     livelog,
+    pages,
     problem,
     projects,
     readiness,
@@ -40,10 +42,12 @@ def create_app(
     *,
     store: artifacts.Artifacts | None = None,
     stopping: threading.Event | None = None,
+    links: pages.Links | None = None,
 ) -> Flask:
     """The HTTP API over a ledger. parts: what /readyz asks, by name. read_depths: the
     depths of the broker's queues. breakers: the circuit breakers' states that /readyz tells.
-    store: of artifacts. stopping: ends the streams of whoever follows a log.
+    store: of artifacts. stopping: ends the streams of whoever follows a log. links: to pages that
+    are not Loom's own.
 
     Make it after a fork: the ledger's channel and the tracer must not cross one.
     """
@@ -58,8 +62,9 @@ def create_app(
     )
     correlation.install(app)
     access.install(app, settings.token_sha256.get_secret_value())
-    problem.install(app)
+    problem.install(app, pages.frame.shown)
     app.register_blueprint(readiness.routes(parts or {}, breakers or {}))
+    app.register_blueprint(docs.routes())
     for blueprint in (
         projects.routes(ledger),
         beads.routes(ledger),
@@ -72,9 +77,14 @@ def create_app(
     ):
         app.register_blueprint(blueprint, url_prefix=API)
 
+    desk = pages.Desk(ledger, read_depths, parts or {}, breakers or {}, links or pages.Links())
+    overview = pages.install(app, desk)
+
     @app.get("/")
     @operation("Say what is where", answers={200: IndexOut})
     def index() -> Response:
+        if pages.frame.wanted():
+            return overview()
         return jsonify(
             {
                 "service": "loom",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from declared_answers import Checked
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -24,8 +25,10 @@ PROJECT = {"id": "shop", "repository": "/srv/git/shop.git", "test_command": ["tr
 
 
 def make_app(ledger: Any, **more: Any) -> Flask:
-    """The app with the token above."""
-    return create_app(ledger, ControlSettings(token_sha256=digest(TOKEN), **more))
+    """The app with the token above; what it answers is held to what its routes declare."""
+    app = create_app(ledger, ControlSettings(token_sha256=digest(TOKEN), **more))
+    app.test_client_class = Checked
+    return app
 
 
 @dataclass
