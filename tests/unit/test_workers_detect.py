@@ -132,6 +132,54 @@ def test_with_the_network_python_gets_a_venv_with_the_project_and_what_its_tests
     assert only(made, StepKind.LINT).argv[0] == "$LOOM_EXCHANGE/venv/bin/ruff"
 
 
+@pytest.mark.parametrize(
+    ("files", "needed"),
+    [
+        ({"setup.py": ""}, ("build", "setuptools", "wheel")),
+        ({"setup.cfg": "[metadata]\nname=a"}, ("build", "setuptools", "wheel")),
+        (
+            {"pyproject.toml": '[build-system]\nrequires=["flit_core<4", "-r x"]'},
+            ("build", "flit_core<4"),
+        ),
+    ],
+)
+def test_with_the_network_python_is_built_by_what_it_names(
+    files: dict[str, str], needed: tuple[str, ...]
+) -> None:
+    made = found(files, network=Network.PREPARE)
+
+    python = "$LOOM_EXCHANGE/venv/bin/python"
+    assert only(made, StepKind.BUILD).argv == (
+        python, "-m", "build", "--no-isolation", "--outdir", "$LOOM_EXCHANGE/dist",
+    )  # fmt: skip
+    prepare = [step for step in made.steps if step.name == "pip-build"]
+    assert prepare[0].argv[-len(needed) :] == needed
+    assert not found(files).has(StepKind.BUILD)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"setup.py": "setup(ext_modules=[Extension('a', ['a.c'])])"},
+        {"pyproject.toml": "[build-system]\n[[tool.setuptools.ext-modules]]\nname='a'"},
+    ],
+)
+def test_what_is_compiled_for_the_tests_is_compiled_anew_after_the_work(
+    files: dict[str, str],
+) -> None:
+    made = found(files, network=Network.PREPARE)
+
+    names = [step.name for step in made.steps if step.kind is StepKind.BUILD]
+    assert names == ["python-build", "python-compile"]
+    assert made.steps[-1].argv[-3:] == ("--no-build-isolation", "-e", ".")
+
+
+def test_an_application_that_cannot_be_installed_is_not_built() -> None:
+    files = {"requirements.txt": "six", "pyproject.toml": "[tool.ruff]", "test_a.py": TESTED}
+
+    assert not found(files, network=Network.PREPARE).has(StepKind.BUILD)
+
+
 def test_without_the_network_nothing_is_prepared_and_it_says_so() -> None:
     files = package(devDependencies={"jest": "1"}) | {
         "requirements.txt": "attrs", "test_a.py": TESTED, "package-lock.json": "{}",

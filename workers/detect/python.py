@@ -1,11 +1,11 @@
-"""Python: pytest, unittest, tox and nox; a venv where the network may fill it."""
+"""Python: pytest, unittest, tox and nox; a build and a venv where the network may fill it."""
 
 from __future__ import annotations
 
 import re
 
 from loom.domain.evidence import StepKind
-from workers.detect import python_needs
+from workers.detect import python_build, python_needs
 from workers.detect.configured import ini, table, toml
 from workers.detect.found import NO_NETWORK, NOTHING, Found, Ground, left_out, step
 from workers.detect.tree import Tree
@@ -28,7 +28,8 @@ def detect(ground: Ground) -> Found:
     if not is_python(tree):
         return NOTHING
     tests, why = _tests(ground)
-    return _prepared(ground, tests) + _test_step(ground, tests, why)
+    built = python_build.detect(tree, interpreter(ground)) if ground.prepares else NOTHING
+    return _prepared(ground, tests) + built + _test_step(ground, tests, why)
 
 
 def is_python(tree: Tree) -> bool:
@@ -162,6 +163,10 @@ def _prepared(ground: Ground, tests: str) -> Found:
     if packages or tools:
         why = "what the project and its tests need"
         found += step(StepKind.PREPARE, "pip-install", why, *pip, *packages, *tools)
+    if built_with := python_build.needs(tree):
+        # Apart from the others, which may want another version of the same: this one builds it.
+        why = "what the project is built with"
+        found += step(StepKind.PREPARE, "pip-build", why, *pip, *built_with)
     return found
 
 
