@@ -29,7 +29,7 @@ from loom.control import (
 from loom.control.answers.system import IndexOut
 from loom.control.followers import Followers
 from loom.control.ledger import Ledger
-from loom.control.operation import operation
+from loom.control.operation import Content, operation
 from loom.settings import ControlSettings
 
 
@@ -81,7 +81,7 @@ def create_app(
     overview = pages.install(app, desk)
 
     @app.get("/")
-    @operation("Say what is where", answers={200: IndexOut})
+    @operation("Say what is where", answers={200: (IndexOut, Content("text/html"))})
     def index() -> Response:
         if pages.frame.wanted():
             return overview()

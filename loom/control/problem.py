@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, json, request
@@ -106,17 +106,22 @@ def of_http(error: HTTPException) -> LoomError:
     return BY_CODE[code](words.get(code) or error.description or error.name)
 
 
-def install(app: Flask) -> None:
-    """Answer every error of the app with a problem document."""
+def install(app: Flask, shown: Callable[[Response], Response] = lambda answer: answer) -> None:
+    """Answer every error of the app with a problem document. shown: makes a page of it where one
+    is wanted.
+    """
+
+    def known(error: LoomError) -> Response:
+        return shown(answer(error))
 
     def http(error: HTTPException) -> Response:
         headers = {key: value for key, value in error.get_headers() if key == "Allow"}
-        return answer(of_http(error), headers)
+        return shown(answer(of_http(error), headers))
 
     def fault(_error: Exception) -> Response:
         log.exception("request_crashed")
-        return answer(Internal("an exception that nothing handles; see request_crashed"))
+        return shown(answer(Internal("an exception that nothing handles; see request_crashed")))
 
-    app.register_error_handler(LoomError, answer)
+    app.register_error_handler(LoomError, known)
     app.register_error_handler(HTTPException, http)
     app.register_error_handler(Exception, fault)

@@ -1,0 +1,71 @@
+"""What the pages stand on: the ledger, the broker's counts and the addresses beside Loom's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loom.clients.answers import every
+from loom.control.fresh import Fresh
+from loom.control.ledger import Ledger
+from loom.control.readiness import Probe
+from loom.control.reconciliation import PAGE, Read
+from loom.domain.project import Project
+from loom.domain.reconciliation import Depth
+from loom.errors import LoomError
+from loom.messaging.topology import RESULTS_QUEUE, queues_of
+
+DEPTHS_S = 3.0
+PROJECTS_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The addresses of pages that are not Loom's own; empty: there are none."""
+
+    flower: str = ""
+    broker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The depths of queues by their names, or why nobody says them."""
+
+    depths: Mapping[str, Depth] = field(default_factory=dict)
+    why: str = ""
+
+
+class Desk:
+    """What every page may use; what costs the ledger or the broker is asked once for all."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        read_depths: Read,
+        parts: Mapping[str, Probe],
+        breakers: Mapping[str, Callable[[], str]],
+        links: Links,
+    ) -> None:
+        self.ledger, self.parts, self.breakers, self.links = ledger, parts, breakers, links
+        self._read = read_depths
+        self._queues = Fresh(DEPTHS_S, self._count)
+        self._projects = Fresh(PROJECTS_S, self._list)
+
+    def projects(self) -> Sequence[Project]:
+        """All projects, by their ids."""
+        return self._projects.get()
+
+    def queues(self) -> Queues:
+        """The depths of every project's queues and of the results' queue."""
+        return self._queues.get()
+
+    def _list(self) -> Sequence[Project]:
+        return tuple(every(lambda after: self.ledger.list_projects(PAGE, after)))
+
+    def _count(self) -> Queues:
+        try:
+            names = [*queues_of([project.id for project in self.projects()]), RESULTS_QUEUE]
+            found = self._read(list(dict.fromkeys(names)))
+        except LoomError as error:
+            return Queues(why=error.detail)
+        return Queues({depth.queue: depth for depth in found})

@@ -1,0 +1,101 @@
+"""The frame around every page: the layout, what templates may use, and how a page refreshes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Flask, Response, current_app, g, make_response, render_template, request
+
+from loom import __version__
+from loom.control.pages import assets, menu, words
+from loom.control.pages.desk import Desk
+from loom.domain.access import Principal, Role
+
+FRAGMENT = "X-Fragment"
+"""The header of a request for what is within the frame alone."""
+NEXT_STEPS = {
+    "not_found": "It may have been deleted, or the address has a slip in it.",
+    "forbidden": "Ask an admin of Loom for a role that allows it.",
+    "unauthenticated": "Log in, and come back.",
+    "unavailable": "It comes back by itself. This page tries again every few seconds; "
+    "`loom status` on the host says what is being waited for.",
+    "deadline": "It is busy. This page tries again every few seconds.",
+    "exhausted": "It is busy. This page tries again every few seconds.",
+    "internal": "Try again. If it stays, give the correlation id to whoever runs Loom: "
+    "`loom logs` finds it.",
+}
+KEPT = ("Allow", "Retry-After", "WWW-Authenticate")
+"""Headers of a problem document that its page has too."""
+AGAIN = frozenset({"unavailable", "deadline", "exhausted"})
+"""Errors after which the page tries again by itself."""
+
+
+def install(app: Flask, desk: Desk) -> None:
+    """Give templates what they use."""
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    for each in (
+        words.ago, words.exact, words.clock, words.iso, words.span, words.size, words.number,
+        words.short,
+    ):  # fmt: skip
+        app.jinja_env.filters[each.__name__] = each
+    app.jinja_env.globals.update(
+        asset=assets.address, may=may, version=__version__, outside=desk.links,
+        menu=lambda: menu.shown(current_app), here=_here,
+    )  # fmt: skip
+
+
+def wanted() -> bool:
+    """Whether the request comes from a person's browser, which reads HTML rather than JSON."""
+    if request.path.startswith("/api/"):
+        return False
+    if FRAGMENT in request.headers:
+        return True
+    accepted = request.accept_mimetypes
+    return accepted["text/html"] > accepted["application/json"]
+
+
+def page(template: str, status: int = 200, **context: Any) -> Response:
+    """The page, or what is within its frame for one that refreshes itself."""
+    fragment = FRAGMENT in request.headers
+    layout = "fragment.html" if fragment else "base.html"
+    response = make_response(render_template(template, layout=layout, **context), status)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = f"Accept, Cookie, {FRAGMENT}"
+    if fragment and status == 200:
+        response.add_etag()
+        response.make_conditional(request)
+    return response
+
+
+def shown(answer: Response) -> Response:
+    """The page that says what went wrong and what to do about it; the problem document itself for
+    a program.
+    """
+    if not wanted():
+        return answer
+    document = json.loads(answer.get_data())
+    code = document["code"]
+    response = page(
+        "problem.html", answer.status_code, problem=document,
+        next_step=NEXT_STEPS.get(code, ""), again=code in AGAIN,
+    )  # fmt: skip
+    kept = {name: value for name, value in answer.headers.items() if name in KEPT}
+    response.headers.update(kept)
+    return response
+
+
+def may(role: str, project_id: str = "") -> bool:
+    """Whether who looks may do what needs the role; the API decides again when they do it."""
+    principal = g.get("principal")
+    return not isinstance(principal, Principal) or principal.may(Role(role), project_id)
+
+
+def json_for_page(value: Any) -> str:
+    """JSON for a `data-` attribute; the template escapes it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _here(path: str) -> bool:
+    """Whether the page belongs to that entry of the menu."""
+    return request.path == path or (path != "/" and request.path.startswith(f"{path}/"))

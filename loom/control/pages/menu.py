@@ -1,0 +1,75 @@
+"""What the side of every page leads to; an entry shows once its page is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the menu. key: pressed after g, it leads there."""
+
+    name: str
+    path: str
+    icon: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Lines that belong together."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+
+GROUPS = (
+    Group("", (Entry("Overview", "/", "layout-dashboard", "o"),)),
+    Group(
+        "Work",
+        (
+            Entry("Beads", "/beads", "circle-dot", "b"),
+            Entry("Projects", "/projects", "folder-git-2", "p"),
+            Entry("Agents", "/agents", "bot", "a"),
+        ),
+    ),
+    Group(
+        "Delivery",
+        (
+            Entry("Queues", "/queues", "layers", "q"),
+            Entry("Dead letters", "/dead-letters", "mail-x", "d"),
+            Entry("Services", "/services", "server", "s"),
+        ),
+    ),
+    Group(
+        "Records",
+        (
+            Entry("Events", "/events", "radio", "e"),
+            Entry("Audit", "/audit", "scroll-text", "u"),
+            Entry("Access", "/access", "key-round", "k"),
+        ),
+    ),
+)
+
+
+def shown(app: Flask, groups: Iterable[Group] = GROUPS) -> tuple[Group, ...]:
+    """The menu, of the pages that the app has."""
+    found = ((group, tuple(_there(app, group.entries))) for group in groups)
+    return tuple(Group(group.name, entries) for group, entries in found if entries)
+
+
+def _there(app: Flask, entries: Iterable[Entry]) -> Iterator[Entry]:
+    adapter = app.url_map.bind("")
+    for entry in entries:
+        try:
+            adapter.match(entry.path, method="GET")
+        except RequestRedirect:
+            continue
+        except HTTPException:
+            continue
+        yield entry
