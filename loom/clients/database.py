@@ -11,6 +11,7 @@ from typing import Any, Self
 import grpc
 import stamina
 
+from loom.clients.access import AccessCalls
 from loom.clients.answers import Filed, Page
 from loom.clients.breaker import Breaker
 from loom.clients.logs import LogCalls
@@ -28,7 +29,13 @@ from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec, reconciliation, status
 from loom.rpc.channel import connect
-from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc, logs_pb2_grpc, retention_pb2_grpc
+from loom.rpc.v1 import (
+    access_pb2_grpc,
+    agents_pb2_grpc,
+    database_pb2_grpc,
+    logs_pb2_grpc,
+    retention_pb2_grpc,
+)
 from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import LedgerClientSettings
 
@@ -48,7 +55,9 @@ class Recorded:
     detail: str = ""
 
 
-class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls, LogCalls, RetentionCalls):
+class DatabaseClient(
+    SteeringCalls, WaitingCalls, PresenceCalls, LogCalls, RetentionCalls, AccessCalls
+):
     """Calls of the database service, each with a deadline.
 
     Every method may raise Unavailable or DeadlineExceeded, and whatever the service raises. What
@@ -60,6 +69,7 @@ class DatabaseClient(SteeringCalls, WaitingCalls, PresenceCalls, LogCalls, Reten
         self.breaker = Breaker(SERVICE)
         self._channel = channel
         self._stub = database_pb2_grpc.DatabaseServiceStub(channel)
+        self._access = access_pb2_grpc.AccessServiceStub(channel)
         self._agents = agents_pb2_grpc.AgentServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._retention = retention_pb2_grpc.RetentionServiceStub(channel)

@@ -9,14 +9,20 @@ from pathlib import Path
 
 import grpc
 
-from loom.database import logbook_service, presence_service, retention
+from loom.database import access_service, logbook_service, presence_service, retention
 from loom.database.health import Health
 from loom.database.ledger import Ledger
 from loom.database.service import NAME, DatabaseService
 from loom.errors import LoomError
 from loom.rpc.callers import Callers
 from loom.rpc.server import Server
-from loom.rpc.v1 import agents_pb2_grpc, database_pb2_grpc, logs_pb2_grpc, retention_pb2_grpc
+from loom.rpc.v1 import (
+    access_pb2_grpc,
+    agents_pb2_grpc,
+    database_pb2_grpc,
+    logs_pb2_grpc,
+    retention_pb2_grpc,
+)
 from loom.settings import LedgerSettings, ServiceSettings, load
 from loom.telemetry import logs, process
 
@@ -38,12 +44,14 @@ def serve(
     health = Health(settings)
     ledger = Ledger(settings)
     service = DatabaseService(ledger, lambda: health.answering)
+    access = access_service.AccessService(ledger.access, service.time_left)
     agents = presence_service.AgentService(ledger.presence, service.time_left)
     forgetting = retention.RetentionService(ledger.retention, service.time_left)
     logbook = logbook_service.LogService(ledger.logbook, service.time_left)
 
     def register(grpc_server: grpc.Server) -> None:
         database_pb2_grpc.add_DatabaseServiceServicer_to_server(service, grpc_server)
+        access_pb2_grpc.add_AccessServiceServicer_to_server(access, grpc_server)
         agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, grpc_server)
         logs_pb2_grpc.add_LogServiceServicer_to_server(logbook, grpc_server)
         retention_pb2_grpc.add_RetentionServiceServicer_to_server(forgetting, grpc_server)
@@ -53,7 +61,13 @@ def serve(
         Callers(Path(settings.tokens_file)),
         settings.threads,
         register,
-        [NAME, presence_service.NAME, logbook_service.NAME, retention.NAME],
+        [
+            NAME,
+            access_service.NAME,
+            presence_service.NAME,
+            logbook_service.NAME,
+            retention.NAME,
+        ],
     )
     # Callers that come before the database is there are told so, instead of finding no one.
     server.start()

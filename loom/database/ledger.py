@@ -28,6 +28,7 @@ from loom.database import (
     reconcile,
     results,
 )
+from loom.database.access import Access
 from loom.database.changes import Report
 from loom.database.decisions import Judged
 from loom.database.highwater import HighWater
@@ -74,6 +75,7 @@ class Ledger:
         self.steering = Steering(self._run)
         self.waiting = Waiting(self._run)
         self.presence = Presence(self._run)
+        self.access = Access(self._run)
         self.logbook = Logbook(self._run)
         self.retention = Retention(self._run)
         self.transactions = Transactions(

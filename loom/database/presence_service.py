@@ -7,6 +7,7 @@ from collections.abc import Callable
 import grpc
 
 from loom.database.presence import Presence
+from loom.database.steering import acting
 from loom.domain.audit import Intervention, check_intervention
 from loom.rpc import presence
 from loom.rpc.server import caller
@@ -62,7 +63,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
     ) -> pb.SteerAgentResponse:
         by = check_intervention(
             Intervention(
-                request.actor or caller.get(),
+                acting(request.actor, caller.get()),
                 request.reason,
                 request.correlation_id,
                 request.traceparent or traces.traceparent(),

@@ -17,6 +17,9 @@ from loom.rpc.v1 import database_pb2 as pb
 
 T = TypeVar("T")
 
+SPEAKER = "control"
+"""The caller that has authenticated somebody else, and is believed who."""
+
 
 class Run(Protocol):
     """Does work in one transaction. tells: it may add outbox rows."""
@@ -32,12 +35,20 @@ class Run(Protocol):
 
 
 def intervention(by: pb.Intervention, caller: str, traceparent: str) -> Intervention:
-    """Who does it, and why; raises Invalid."""
+    """Who does it, and why; raises Invalid.
+
+    The control plane alone says for whom it asks: anybody else acts in their own name.
+    """
     return check_intervention(
         Intervention(
-            by.actor or caller, by.reason, by.correlation_id, by.traceparent or traceparent
+            acting(by.actor, caller), by.reason, by.correlation_id, by.traceparent or traceparent
         )
     )
+
+
+def acting(actor: str, caller: str) -> str:
+    """Whom the trail names for a call."""
+    return (actor if caller == SPEAKER else "") or caller
 
 
 class Steering:

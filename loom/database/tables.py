@@ -280,3 +280,64 @@ agent = Table(
     Column("changed_at", DateTime(timezone=True), nullable=False),
     _moment("ended_at"),
 )
+
+person = Table(
+    "person",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text),
+    Column("projects", JSONB, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    _moment("last_login_at"),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("idle_s", Double, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("last_seen_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    _moment("ended_at"),
+)
+
+access_token = Table(
+    "access_token",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("role", Text),
+    Column("projects", JSONB, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    _moment("expires_at"),
+    _moment("last_used_at"),
+    _moment("revoked_at"),
+)
+
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("place", BigInteger, primary_key=True),
+    Column("audit_id", BigInteger, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    Column("place", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)

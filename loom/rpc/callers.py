@@ -20,10 +20,18 @@ _INTERVENE = {
     "SteerAgent",
 }  # fmt: skip
 
+_ACCESS_READ = {"GetUser", "ListUsers", "ListSessions", "ListTokens", "ReadAudit"}
+_ACCESS = {
+    "GetIdentity", "GetLogin", "CreateUser", "AdmitUser", "GrantRole", "SetPassword", "EnableUser",
+    "OpenSession", "EndSession", "CreateToken", "RevokeToken", "NoteRefusal",
+}  # fmt: skip
+
 ALLOWED: dict[str, frozenset[str]] = {
     "control": frozenset(
         _READ
         | _INTERVENE
+        | _ACCESS_READ
+        | _ACCESS
         | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}
         | {"GetArtifact", "StatArtifacts"}
     ),
@@ -41,6 +49,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "operator": frozenset(
         _READ
         | _INTERVENE
+        | _ACCESS_READ
         | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead", "Reconcile"}
         | {"GetArtifact", "StatArtifacts"}
     ),

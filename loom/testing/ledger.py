@@ -41,6 +41,7 @@ from loom.domain.reconciliation import (
 from loom.errors import Conflict, IdempotencyKeyReused, Invalid, Stale
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec
+from loom.testing.access import FakeAccess
 from loom.testing.letters import FakeLetters
 from loom.testing.logs import FakeLogs
 from loom.testing.presence import FakePresence
@@ -88,7 +89,7 @@ class _Tables:
     answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
 
-class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs):
+class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeAccess):
     """The methods of loom.clients.database.DatabaseClient, on memory; safe for threads."""
 
     _tables: _Tables
@@ -104,6 +105,7 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs):
         FakeWaiting.__init__(self)
         FakePresence.__init__(self)
         FakeLogs.__init__(self)
+        FakeAccess.__init__(self)
         self._lease_s = lease_s
         self._outbox_lease_s = outbox_lease_s
         self._jitter = jitter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,14 @@ import pytest
 
 from loom.database import migrate
 from loom.domain.bead import MAX_BATCH, Bead, NewBead
-from loom.domain.evidence import Commit, FailureClass, Outcome, Step
+from loom.domain.evidence import (
+    Commit,
+    FailureClass,
+    Outcome,
+    Step,
+    TestFailure,
+    TestReport,
+)
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxKind, OutboxRow, ResultVerdict
@@ -98,7 +105,7 @@ def letter(bead: Bead, epoch: int = 1, **other: Any) -> DeadLetter:
 
 TABLES = (
     "project, bead, attempt, outbox, inbox, event, dead_letter, idempotency, query_audit, replay, "
-    "audit, agent, log_chunk, attempt_log"
+    "audit, audit_chain, audit_head, agent, person, session, access_token, log_chunk, attempt_log"
 )
 # Time cannot be moved on in a database, but everything in it can be moved back.
 MOVE_BACK = """
@@ -114,6 +121,10 @@ UPDATE attempt SET finished_at = finished_at - make_interval(secs => %(s)s);
 UPDATE log_chunk SET recorded_at = recorded_at - make_interval(secs => %(s)s);
 UPDATE replay SET advanced_at = advanced_at - make_interval(secs => %(s)s),
                   canary_quiet_since = canary_quiet_since - make_interval(secs => %(s)s);
+UPDATE session SET created_at = created_at - make_interval(secs => %(s)s),
+                   expires_at = expires_at - make_interval(secs => %(s)s),
+                   last_seen_at = last_seen_at - make_interval(secs => %(s)s);
+UPDATE access_token SET expires_at = expires_at - make_interval(secs => %(s)s);
 UPDATE agent SET started_at = started_at - make_interval(secs => %(s)s),
                  last_seen = last_seen - make_interval(secs => %(s)s),
                  changed_at = changed_at - make_interval(secs => %(s)s),
@@ -122,9 +133,12 @@ UPDATE agent SET started_at = started_at - make_interval(secs => %(s)s),
 
 
 @pytest.fixture(scope="module")
-def real(infrastructure: Infrastructure) -> Iterator[tuple[World, Callable[[], None]]]:
-    settings = infrastructure.make_database("ledger_contract")
-    owner = infrastructure.migration_named("ledger_contract")
+def real(
+    infrastructure: Infrastructure, request: pytest.FixtureRequest
+) -> Iterator[tuple[World, Callable[[], None]]]:
+    name = request.path.stem  # of the file that imports this
+    settings = infrastructure.make_database(name)
+    owner = infrastructure.migration_named(name)
     migrate.upgrade(owner)
     with (
         running_database(settings, PROJECTS) as database,
@@ -524,6 +538,30 @@ def test_a_redelivered_message_takes_the_claim_over_under_a_new_epoch(world: Wor
     assert world.report(said(bead, PROVEN, epoch=2)) == [ResultVerdict.APPLIED]
 
 
+def test_a_claim_tells_of_the_attempt_before_it_in_short(world: World) -> None:
+    world.project()
+    bead = world.bead()
+    assert world.claim(bead).previous is None
+    failures = tuple(TestFailure(f"t{number}", "x" * 3_000) for number in range(60))
+    tests = TestReport("junit", 60, 0, 60, 0, failures)
+    steps = (Step("checkout", (), 0, 0.1, "much"), Step("test", ("make",), 2, 1.0, tests=tests))
+    failed = replace(INFRA, steps=steps, output="y" * 5_000 + "end")
+    assert world.report(said(bead, failed)) == [ResultVerdict.APPLIED]
+    world.advance(301)
+    again = world.claim(bead, 2)
+    told = again.previous
+    assert told is not None
+    assert (told.epoch, told.outcome, told.failure_class) == (1, "failed", FailureClass.INFRA)
+    assert told.reason == INFRA.reason
+    assert (len(told.output), told.output[-4:]) == (4_000, "yend")
+    (test,) = told.steps
+    assert test.tests is not None
+    assert [len(each.message) for each in test.tests.failures] == [2_000] * 50
+    taken = world.claim(bead, 2, redelivered=True)
+    assert taken.previous is not None
+    assert (taken.previous.epoch, taken.previous.outcome) == (2, "superseded")
+
+
 def test_a_takeover_asked_twice_is_granted_once(world: World) -> None:
     world.project()
     bead = world.bead()
@@ -712,7 +750,10 @@ def test_every_change_of_state_is_told(world: World) -> None:
     world.report(said(bead, PROVEN, epoch=2))
     rows = world.dispatcher.lease_outbox("d", 100)
     told = [r.type for r in rows if r.kind is OutboxKind.EVENT and r.bead_id == bead.id]
-    assert told == ["bead.created", "bead.claimed", "bead.retried", "bead.claimed", "bead.closed"]
+    assert told == [
+        "bead.created", "bead.claimed", "attempt.ended", "bead.retried",
+        "bead.claimed", "attempt.ended", "bead.closed",
+    ]  # fmt: skip
 
 
 # Leases that ran out.
