@@ -287,6 +287,7 @@ class Agent:
             means=self._means,
             live=live,
             number=claim.attempt,
+            previous=claim.previous,
         )
         try:
             return attempt.run()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from loom.domain.bead import Attempt as Earlier
 from loom.domain.bead import Bead
 from loom.domain.evidence import Artifact, Commit, FailureClass, Outcome, StepKind, found_no_tests
 from loom.domain.project import Project
@@ -71,10 +72,12 @@ class Attempt:
         means: Means,
         live: Log,
         number: int = 1,
+        previous: Earlier | None = None,
     ) -> None:
-        """number: 1 for the bead's first attempt. live: for who watches it."""
+        """live: for who watches it. number: 1 for the bead's first attempt. previous: the last."""
         self._bead, self._project, self._epoch, self._number = bead, project, epoch, number
-        self._lease, self._leash, self._means, self._live = lease, leash, means, live
+        self._lease, self._leash, self._means = lease, leash, means
+        self._previous = previous
         self._commits: list[Commit] = []
         self._planned: tuple[str, ...] = ()
         self._artifacts: list[Given] = []
@@ -178,6 +181,7 @@ class Attempt:
             self._bead,
             self._project,
             self._number,
+            self._previous,
             place=self._place,
             repository=repository,
             journal=self._journal,

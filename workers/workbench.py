@@ -35,6 +35,7 @@ class Workbench:
         bead: Bead,
         project: Project,
         attempt: int,
+        previous: Attempt | None,
         *,
         place: Workspace,
         repository: Repository,
@@ -50,7 +51,7 @@ class Workbench:
         """path: the PATH of commands. plan: what run_recipe runs. check: raises if the attempt may
         not go on."""
         self.bead, self.project, self.attempt = bead, project, attempt
-        self.previous: Attempt | None = None
+        self.previous = previous
         self.checkout, self.exchange = place.checkout, place.exchange
         self.files = Files(place.checkout)
         self.credentials = credentials

@@ -297,3 +297,6 @@ def _named_errors() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise status.from_call(error, SERVICE) from error
+            previous=(
+                codec.attempt_from_pb(answer.previous) if answer.HasField("previous") else None
+            ),

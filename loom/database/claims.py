@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, select, text
 from loom.database import decisions, rows, tables
 from loom.database.changes import Running, Standing
 from loom.database.writing import write
+from loom.domain.bead import Attempt
 from loom.domain.lifecycle import State
 from loom.domain.outbox import Claim, ClaimVerdict
 from loom.domain.project import ProjectState
@@ -37,6 +38,15 @@ _IN_PROGRESS = text(
 )
 _RUNNING = select(*rows.running_columns()).where(
     tables.attempt.c.bead_id == bindparam("bead_id"), tables.attempt.c.outcome == "running"
+)
+_PREVIOUS = (
+    select(tables.attempt)
+    .where(
+        tables.attempt.c.bead_id == bindparam("bead_id"),
+        tables.attempt.c.epoch < bindparam("epoch"),
+    )
+    .order_by(tables.attempt.c.epoch.desc())
+    .limit(1)
 )
 
 # A lease that has ended stays ended, even if nobody has taken note of it yet.
@@ -128,8 +138,18 @@ def claim(
         )
     project = rows.project({c.name: row[f"project__{c.name}"] for c in tables.project.c})
     return Claim(
-        decision.verdict, decision.epoch, decision.attempt, decision.lease_s, bead, project
-    )
+        decision.verdict, decision.epoch, decision.attempt, decision.lease_s, bead, project,
+        _before(connection, bead_id, decision.epoch),
+    )  # fmt: skip
+
+
+def _before(connection: Connection, bead_id: str, epoch: int) -> Attempt | None:
+    """The bead's attempt before the one of that epoch."""
+    if epoch == 1:
+        return None
+    found = connection.execute(_PREVIOUS, {"bead_id": bead_id, "epoch": epoch}).mappings()
+    row = found.one_or_none()
+    return rows.attempt(row).retold() if row is not None else None
 
 
 def _held_back(connection: Connection, row: RowMapping, bead: Standing, epoch: int) -> bool:

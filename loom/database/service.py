@@ -220,3 +220,4 @@ class DatabaseService(SteeringService, WaitingService):
             time_left_s=self._left(context),
         )
         return reconciliation.to_pb(done)
+            previous=codec.attempt_to_pb(claim.previous) if claim.previous else None,

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from loom.domain.evidence import Artifact, Commit, FailureClass, Step
+from loom.domain.evidence import Artifact, Commit, FailureClass, Step, TestFailure
 from loom.domain.lifecycle import Resolution, State
 
 MAX_BATCH = 1_000
 """Beads in one request, which is one transaction."""
 MAX_BLOCKERS = 100
+
+TOLD_FAILURES = 50
+TOLD_MESSAGE = 2_000
+"""Characters of one failure that the next attempt is told of."""
+TOLD_OUTPUT = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,27 @@ class Attempt:
     output: str = ""
     artifacts: tuple[Artifact, ...] = ()
     notes: str = ""
+
+    def retold(self) -> Attempt:
+        """It as the next attempt is told of it: how it ended, and which tests failed."""
+        steps, left = [], TOLD_FAILURES
+        for step in self.steps:
+            if step.tests is None:
+                continue
+            failures = tuple(
+                TestFailure(failure.name, failure.message[:TOLD_MESSAGE])
+                for failure in step.tests.failures[:left]
+            )
+            left -= len(failures)
+            tests = replace(step.tests, failures=failures)
+            steps.append(replace(step, output_tail="", tests=tests, findings=(), log=None))
+        return replace(
+            self,
+            steps=tuple(steps),
+            output=self.output[-TOLD_OUTPUT:],
+            artifacts=(),
+            notes=self.notes[:TOLD_OUTPUT],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from loom.domain.bead import Bead
+from loom.domain.bead import Attempt, Bead
 from loom.domain.project import Project
 
 
@@ -59,7 +59,8 @@ class ClaimVerdict(StrEnum):
 class Claim:
     """The answer to a claim; all but the verdict is set only when it is granted.
 
-    lease_s: seconds until the lease ends unless it is renewed.
+    lease_s: seconds until the lease ends unless it is renewed. previous: the bead's attempt before
+    this one as Attempt.retold has it, if there was one.
     """
 
     verdict: ClaimVerdict
@@ -68,6 +69,7 @@ class Claim:
     lease_s: float = 0.0
     bead: Bead | None = None
     project: Project | None = None
+    previous: Attempt | None = None
 
 
 class ResultVerdict(StrEnum):

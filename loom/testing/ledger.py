@@ -581,3 +581,5 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeAccess):
             replace(row, id=id_), self._now + timedelta(seconds=delay_s), place
         )
         self._added.notify_all()
+            earlier = [a for a in self.list_attempts(bead_id) if a.epoch < decision.epoch]
+                earlier[-1].retold() if earlier else None,

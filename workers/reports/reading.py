@@ -21,13 +21,15 @@ from workers.reports import (
     junit,
     lint_json,
     lint_lines,
+    mocha_text,
+    printed,
     pytest_text,
     tap,
     unittest_text,
 )
+from workers.reports.files import Files, Mark, Place
 from workers.reports.tally import Unreadable, merged, shortened
 
-MAX_FILES = 5_000
 MAX_FILE_BYTES = 16 * 1024**2
 MAX_FILES_BYTES = 64 * 1024**2
 MAX_OUTPUT_BYTES = 64 * 1024**2
@@ -45,6 +47,7 @@ TESTS: Mapping[str, Callable[[str], TestReport]] = {
     "cargo": cargo_text.parse,
     "tap": tap.parse,
     "jest": jest_json.parse,
+    "mocha": mocha_text.parse,
     "junit": lambda text: junit.parse(text[: MAX_FILE_BYTES + 1].encode(errors="replace")),
 }
 FINDINGS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
@@ -57,11 +60,6 @@ FINDINGS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
     "tsc": lint_lines.tsc,
 }
 FORMATS = (*TESTS, *FINDINGS)
-
-Place = tuple[str, str]
-"""A file: in the checkout or in the exchange, and its name below that."""
-Mark = tuple[int, int, int, int]
-"""What changes when a file is written anew: inode, size, times of its content and of its entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Reading:
 
 def before(step: RecipeStep, checkout: Path, exchange: Path) -> Mapping[Place, Mark]:
     """The report files that are there before the step begins."""
-    files = _Files(checkout, exchange)
+    files = Files(checkout, exchange)
     return {place: mark for place in files.matching(step.reports) if (mark := files.mark(place))}
 
 
@@ -103,7 +101,7 @@ def read(
     """
     faults: list[str] = []
     text = _text(output, faults)
-    files = _Files(checkout, exchange)
+    files = Files(checkout, exchange)
     told, reports = "", _from_files(step, files, there, faults)
     of_files = merged(reports) if reports else None
     of_output: TestReport | None = None
@@ -114,6 +112,8 @@ def read(
         findings, told = _findings(step.output, text, checkout)
     elif step.output:
         told = f"nobody here reads the format {step.output[:80]!r}"
+    elif step.kind is StepKind.TEST and not step.reports:
+        of_output, told = _printed(text, exit_code)
     # Where a file tells it all, the output need not.
     if told and of_files is None:
         faults.append(told)
@@ -141,6 +141,17 @@ def _tests(form: str, text: str, exit_code: int | None) -> tuple[TestReport | No
         if exit_code == NO_TESTS_COLLECTED and form in ("pytest", "unittest"):
             return TestReport(form, 0, 0, 0, 0), ""
         return None, f"its output is not read as {form}: {error}"
+
+
+def _printed(text: str, exit_code: int | None) -> tuple[TestReport | None, str]:
+    """What an output tells that nobody said the format of: no proof that the command is wrong."""
+    report = printed.parse(text)
+    if report is not None and report.failed and exit_code == 0:
+        return None, (
+            f"its output seems to tell of {report.failed} failed tests, yet it ended well: "
+            "it is not counted"
+        )
+    return report, ""
 
 
 def _findings(form: str, text: str, checkout: Path) -> tuple[tuple[Finding, ...], str]:
@@ -200,7 +211,7 @@ def _last_lines(text: str, faults: list[str]) -> str:
 
 
 def _from_files(
-    step: RecipeStep, files: _Files, there: Mapping[Place, Mark], faults: list[str]
+    step: RecipeStep, files: Files, there: Mapping[Place, Mark], faults: list[str]
 ) -> list[TestReport]:
     """The reports that the step wrote."""
     found: list[TestReport] = []
@@ -241,55 +252,3 @@ def _shortened(faults: Sequence[str]) -> tuple[str, ...]:
     if len(faults) <= MAX_FAULTS:
         return tuple(faults)
     return (*faults[:MAX_FAULTS], f"and {len(faults) - MAX_FAULTS} more of the kind")
-
-
-class _Files:
-    """The files below the checkout and the exchange, through which no link leads out."""
-
-    def __init__(self, checkout: Path, exchange: Path) -> None:
-        self._roots = {"checkout": checkout, "exchange": exchange}
-
-    def matching(self, patterns: Iterable[str], faults: list[str] | None = None) -> list[Place]:
-        """Those that match, in their order."""
-        told = [] if faults is None else faults
-        wanted: dict[str, list[str]] = {}
-        for pattern in patterns:
-            root, name = self._below(pattern)
-            if not name or ".." in name.split("/"):
-                told.append(f"the reports {pattern[:200]!r} are not below the checkout's root")
-            else:
-                wanted.setdefault(root, []).append(name)
-        places: list[Place] = []
-        for root, names in wanted.items():
-            found = beneath.find(self._roots[root], names)
-            places += [(root, name) for name in found.names]
-            if not found.complete:
-                told.append("not everything could be searched for reports")
-        if len(places) > MAX_FILES:
-            told.append(f"{len(places)} report files: the first {MAX_FILES} are read")
-        return places[:MAX_FILES]
-
-    def _below(self, pattern: str) -> Place:
-        if not pattern.startswith("/"):
-            return "checkout", pattern.removeprefix("./")
-        for root, folder in self._roots.items():
-            if pattern.startswith(f"{folder}/"):
-                return root, pattern.removeprefix(f"{folder}/")
-        return "", ""
-
-    def mark(self, place: Place) -> Mark | None:
-        """What tells whether it is written anew; None for what cannot be opened."""
-        try:
-            with beneath.opened(self._roots[place[0]], place[1]) as file:
-                facts = os.fstat(file.fileno())
-        except OSError:
-            return None
-        return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
-
-    def content(self, place: Place, most: int) -> bytes:
-        """All of it. Raises Unreadable if it is more than that, and OSError."""
-        with beneath.opened(self._roots[place[0]], place[1]) as file:
-            content = file.read(most + 1)
-        if len(content) > most:
-            raise Unreadable(f"it is larger than {most} bytes")
-        return content

@@ -10,9 +10,6 @@ from loom.domain.project import Project
 
 VERSION = 1
 """Grows when something of it changes its meaning; new keys may come at any time."""
-SHOWN_TESTS = 50
-SHOWN_MESSAGE = 2_000
-SHOWN_OUTPUT = 4_000
 
 
 def document(
@@ -50,7 +47,7 @@ def idempotency_key(bead: Bead) -> str:
 
 def _told(previous: Attempt) -> Mapping[str, Any]:
     failing = [
-        {"name": failure.name, "message": failure.message[:SHOWN_MESSAGE]}
+        {"name": failure.name, "message": failure.message}
         for step in previous.steps
         if step.tests is not None
         for failure in step.tests.failures
@@ -60,6 +57,6 @@ def _told(previous: Attempt) -> Mapping[str, Any]:
         "outcome": previous.outcome,
         "failure_class": previous.failure_class.value if previous.failure_class else None,
         "reason": previous.reason,
-        "failing_tests": failing[:SHOWN_TESTS],
-        "output": previous.output[-SHOWN_OUTPUT:],
+        "failing_tests": failing,
+        "output": previous.output,
     }

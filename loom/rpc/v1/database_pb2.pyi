@@ -1499,6 +1499,7 @@ class ClaimBeadResponse(_message.Message):
     LEASE_S_FIELD_NUMBER: _builtins.int
     BEAD_FIELD_NUMBER: _builtins.int
     PROJECT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
     verdict: Global___ClaimVerdict.ValueType
     epoch: _builtins.int
     """The rest is set when it is granted."""
@@ -1508,6 +1509,12 @@ class ClaimBeadResponse(_message.Message):
     def bead(self) -> Global___Bead: ...
     @_builtins.property
     def project(self) -> Global___Project: ...
+    @_builtins.property
+    def previous(self) -> Global___Attempt:
+        """The attempt before this one, if there was one: how it ended and which tests failed, without its
+        other evidence.
+        """
+
     def __init__(
         self,
         *,
@@ -1517,10 +1524,11 @@ class ClaimBeadResponse(_message.Message):
         lease_s: _builtins.float = ...,
         bead: Global___Bead | None = ...,
         project: Global___Project | None = ...,
+        previous: Global___Attempt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bead", b"bead", "project", b"project"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bead", b"bead", "previous", b"previous", "project", b"project"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "bead", b"bead", "epoch", b"epoch", "lease_s", b"lease_s", "project", b"project", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "bead", b"bead", "epoch", b"epoch", "lease_s", b"lease_s", "previous", b"previous", "project", b"project", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
