@@ -20,7 +20,7 @@ STEPS = (
 COMMANDS = (StepKind.PREPARE, StepKind.BUILD, StepKind.LINT, StepKind.TEST)
 """The kinds whose steps are commands of a recipe."""
 OUTPUTS = (
-    "pytest", "unittest", "go", "cargo", "tap", "jest",
+    "pytest", "unittest", "go", "cargo", "tap", "jest", "mocha",
     "ruff", "flake8", "mypy", "eslint", "golangci-lint", "clippy", "tsc",
 )  # fmt: skip
 """The formats of a command's stdout that are read for tests and findings."""

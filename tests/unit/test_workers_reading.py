@@ -12,7 +12,8 @@ import pytest
 from loom.domain.evidence import MAX_FINDINGS, Step, StepKind, found_no_tests
 from loom.domain.recipe import RecipeStep
 from workers.reports import reading
-from workers.reports.reading import Mark, Place, Reading
+from workers.reports.files import Mark, Place
+from workers.reports.reading import Reading
 
 PASSED = "<testsuite><testcase name='a'/></testsuite>"
 FAILED = "<testsuite><testcase name='b'><failure message='no'/></testcase></testsuite>"
@@ -158,6 +159,29 @@ def test_an_output_of_another_kind_is_told(bench: Bench) -> None:
     read = bench.read(bench.step(output="pytest"), "usage: pytest\n", exit_code=4)
     assert read == Reading(
         None, (), ("its output is not read as pytest: it has no summary line of pytest's",)
+    )
+
+
+def test_the_output_of_a_test_command_tells_of_its_tests_though_nobody_said_its_format(
+    bench: Bench,
+) -> None:
+    ended = "Ran 3 tests in 0.001s\n\nFAILED (failures=1)\n"
+
+    read = bench.read(bench.step(), ended, exit_code=1)
+
+    assert read.tests is not None
+    assert (read.tests.format, read.tests.total, read.tests.failed) == ("unittest", 3, 1)
+    assert bench.read(bench.step(), "it was fine\n", exit_code=0) == Reading()
+
+
+def test_failures_in_an_output_of_unknown_format_are_not_counted_against_a_good_end(
+    bench: Bench,
+) -> None:
+    read = bench.read(bench.step(), "== 1 failed, 2 passed in 0.1s ==\n", exit_code=0)
+
+    assert read.tests is None
+    assert read.faults == (
+        "its output seems to tell of 1 failed tests, yet it ended well: it is not counted",
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loom.domain.evidence import MAX_FAILURES, TestReport
-from workers.reports import junit
+from workers.reports import junit, printed
 from workers.reports.reading import FINDINGS, TESTS
 from workers.reports.tally import NAME_CHARS, Unreadable
 
@@ -45,6 +45,7 @@ def names(report: TestReport) -> list[str]:
         ("jest", "jest-printed.txt", (4, 1, 1, 2)),
         ("jest", "vitest.json", (3, 1, 1, 1)),
         ("jest", "mocha.json", (3, 1, 1, 1)),
+        ("mocha", "mocha.txt", (4, 1, 2, 1)),
         ("junit", "vitest.xml", (3, 1, 1, 1)),
         ("junit", "jest-junit.xml", (4, 2, 1, 1)),
     ],
@@ -72,6 +73,8 @@ def test_a_real_report_is_counted(
         ("jest", "jest.json", "sums fails", "Expected: 3"),
         ("jest", "jest.json", "/checkout/broken.test.js", "Test suite failed to run"),
         ("jest", "mocha.json", "sums fails", "1 == 2"),
+        ("mocha", "mocha.txt", "stands alone", "Error: no"),
+        ("mocha", "mocha.txt", "Sums deep subtracts: well", "1 == 2"),
         ("junit", "vitest.xml", "v.spec.mjs.fails", "expected 2 to be 3"),
         ("junit", "jest-junit.xml", "sums fails", "Expected: 3"),
     ],
@@ -233,6 +236,43 @@ def test_runs_of_unittest_are_counted_together() -> None:
 
 def test_nothing_of_unittest_is_no_tests_in_newer_pythons_too() -> None:
     assert counts(TESTS["unittest"]("Ran 0 tests in 0.0s\n\nNO TESTS RAN\n")) == (0, 0, 0, 0)
+
+
+def test_runs_of_mocha_are_counted_together() -> None:
+    once = kept("mocha.txt")
+
+    assert counts(TESTS["mocha"](once + once)) == (8, 2, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "form", "total"),
+    [
+        ("pytest.txt", "pytest", 11),
+        ("unittest.txt", "unittest", 8),
+        ("unittest-none.txt", "unittest", 0),
+        ("mocha.txt", "mocha", 4),
+        ("jest-printed.txt", "jest", 4),
+        ("cargo.txt", "cargo", 8),
+        ("node.tap", "tap", 8),
+    ],
+)
+def test_a_tool_is_told_by_the_lines_that_only_it_writes(file: str, form: str, total: int) -> None:
+    report = printed.parse(f"cc -o sums sums.c\n{kept(file)}\nall done\n")
+
+    assert report is not None
+    assert (report.format, report.total) == (form, total)
+
+
+def test_several_tools_count_together() -> None:
+    report = printed.parse(kept("unittest.txt") + kept("mocha.txt"))
+
+    assert report is not None
+    assert counts(report) == (12, 2, 7, 3)
+
+
+@pytest.mark.parametrize("text", ["", "ok\n", "3 passing\n", "ok 1 - a\n1..1\n", "2 passed\n"])
+def test_words_that_any_tool_may_write_tell_of_no_tests(text: str) -> None:
+    assert printed.parse(text) is None
 
 
 def test_a_go_test_that_never_ended_has_failed() -> None:
