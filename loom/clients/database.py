@@ -14,6 +14,7 @@ import stamina
 from loom.clients.access import AccessCalls
 from loom.clients.answers import Filed, Page
 from loom.clients.breaker import Breaker
+from loom.clients.events import EventCalls
 from loom.clients.logs import LogCalls
 from loom.clients.presence import PresenceCalls
 from loom.clients.retention import RetentionCalls
@@ -33,6 +34,7 @@ from loom.rpc.v1 import (
     access_pb2_grpc,
     agents_pb2_grpc,
     database_pb2_grpc,
+    events_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
 )
@@ -56,7 +58,7 @@ class Recorded:
 
 
 class DatabaseClient(
-    SteeringCalls, WaitingCalls, PresenceCalls, LogCalls, RetentionCalls, AccessCalls
+    EventCalls, SteeringCalls, WaitingCalls, PresenceCalls, LogCalls, RetentionCalls, AccessCalls
 ):
     """Calls of the database service, each with a deadline.
 
@@ -71,6 +73,7 @@ class DatabaseClient(
         self._stub = database_pb2_grpc.DatabaseServiceStub(channel)
         self._access = access_pb2_grpc.AccessServiceStub(channel)
         self._agents = agents_pb2_grpc.AgentServiceStub(channel)
+        self._events = events_pb2_grpc.EventServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._retention = retention_pb2_grpc.RetentionServiceStub(channel)
         self._deadline_s = deadline_s
@@ -206,6 +209,9 @@ class DatabaseClient(
             lease_s=answer.lease_s,
             bead=codec.bead_from_pb(answer.bead),
             project=codec.project_from_pb(answer.project),
+            previous=(
+                codec.attempt_from_pb(answer.previous) if answer.HasField("previous") else None
+            ),
         )
 
     def renew_lease(self, bead_id: str, epoch: int, agent_id: str) -> float:
@@ -297,6 +303,3 @@ def _named_errors() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise status.from_call(error, SERVICE) from error
-            previous=(
-                codec.attempt_from_pb(answer.previous) if answer.HasField("previous") else None
-            ),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from loom.database import access_service, logbook_service, presence_service, retention
+from loom.database import access_service, journal, logbook_service, presence_service, retention
 from loom.database.health import Health
 from loom.database.ledger import Ledger
 from loom.database.service import NAME, DatabaseService
@@ -20,6 +20,7 @@ from loom.rpc.v1 import (
     access_pb2_grpc,
     agents_pb2_grpc,
     database_pb2_grpc,
+    events_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
 )
@@ -47,9 +48,11 @@ def serve(
     access = access_service.AccessService(ledger.access, service.time_left)
     agents = presence_service.AgentService(ledger.presence, service.time_left)
     forgetting = retention.RetentionService(ledger.retention, service.time_left)
+    events = journal.EventService(ledger.journal, service.time_left)
     logbook = logbook_service.LogService(ledger.logbook, service.time_left)
 
     def register(grpc_server: grpc.Server) -> None:
+        events_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)
         database_pb2_grpc.add_DatabaseServiceServicer_to_server(service, grpc_server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(access, grpc_server)
         agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, grpc_server)
@@ -64,6 +67,7 @@ def serve(
         [
             NAME,
             access_service.NAME,
+            journal.NAME,
             presence_service.NAME,
             logbook_service.NAME,
             retention.NAME,

@@ -45,6 +45,8 @@ class Kept:
     last_seen: datetime
     changed_at: datetime
     ended_at: datetime | None = None
+    lost: bool = False
+    """Whether it was told that it is lost."""
 
     def state(self, now: datetime) -> AgentState:
         """Its state at a moment of the ledger's clock."""
@@ -72,7 +74,7 @@ class Kept:
 def registered(kept: Kept | None, told: Registration, now: datetime) -> Kept:
     """The row once an agent has said what it is; what people want of it outlives its process."""
     if kept is not None and kept.instance == told.instance:
-        return replace(kept, versions=told.versions, tools=told.tools, last_seen=now)
+        return replace(kept, versions=told.versions, tools=told.tools, last_seen=now, lost=False)
     return Kept(
         name=told.name, project_id=told.project_id, instance=told.instance, host=told.host,
         pid=told.pid, versions=told.versions, tools=told.tools, concurrency=1, running=(),
@@ -97,7 +99,7 @@ def reported(kept: Kept | None, told: Report, now: datetime) -> Kept:
     after = replace(
         kept, concurrency=told.concurrency, running=told.running, consuming=told.consuming,
         load=told.load, disk_free=told.disk_free, wish=wish, last_seen=now,
-        ended_at=now if told.goodbye else None,
+        ended_at=now if told.goodbye else None, lost=False,
     )  # fmt: skip
     return _dated(kept, after, now)
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from loom.database import cursor, decisions, rows, tables
+from loom.database import cursor, decisions, letter_events, rows, tables
 from loom.database.changes import Changes
 from loom.database.filing import storable
 from loom.database.writing import write
@@ -73,12 +73,12 @@ def record(connection: Connection, letters: Sequence[DeadLetter]) -> tuple[int, 
     table = tables.dead_letter
     unique = {(letter.message_id, letter.queue): letter for letter in letters}
     new = {
-        (row.message_id, row.queue)
+        (row.message_id, row.queue): row.id
         for row in connection.execute(
             insert(table)
             .values([{c: getattr(letter, c) for c in _RECORDED} for letter in unique.values()])
             .on_conflict_do_nothing()
-            .returning(table.c.message_id, table.c.queue)
+            .returning(table.c.message_id, table.c.queue, table.c.id)
         )
     }
     fresh = [letter for key, letter in unique.items() if key in new]
@@ -89,7 +89,8 @@ def record(connection: Connection, letters: Sequence[DeadLetter]) -> tuple[int, 
         decided = decisions.dead(standings.get(letter.bead_id), letter)
         for move in decided.moved:
             standings[move.id] = replace(standings[move.id], state=move.state, running=None)
-        changes += decided
+        arrived = letter_events.recorded(letter, new[letter.message_id, letter.queue])
+        changes += Changes(events=(arrived,)) + decided
     write(connection, changes)
     return len(fresh), len(changes.moved)
 

@@ -355,7 +355,11 @@ def _move(
 
 
 def _end(bead: Standing, outcome: str, evidence: Outcome) -> Changes:
-    return Changes(ended=(Ended(bead.id, bead.epoch, outcome, evidence),))
+    ended = Ended(bead.id, bead.epoch, outcome, evidence)
+    data = {"epoch": bead.epoch, "outcome": outcome, "reason": evidence.reason[:TOLD]}
+    if evidence.failure_class:
+        data["failure_class"] = evidence.failure_class.value
+    return Changes(ended=(ended,), events=(_event(bead, "attempt.ended", data),))
 
 
 def _event(

@@ -32,6 +32,7 @@ from loom.database.access import Access
 from loom.database.changes import Report
 from loom.database.decisions import Judged
 from loom.database.highwater import HighWater
+from loom.database.journal import Journal
 from loom.database.logbook import Logbook
 from loom.database.presence import Presence
 from loom.database.retention import Retention
@@ -78,6 +79,7 @@ class Ledger:
         self.access = Access(self._run)
         self.logbook = Logbook(self._run)
         self.retention = Retention(self._run)
+        self.journal = Journal(self._run, lambda: self._wakeups.count, self._wakeups.wait)
         self.transactions = Transactions(
             writers,
             self._readers,

@@ -10,13 +10,16 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from loom.database import attendance, audit, cursor, projects, tables
+from loom.database import agent_events, attendance, audit, cursor, projects, tables
 from loom.database.attendance import Kept, missing
+from loom.database.changes import Changes
 from loom.database.claims import check_caller
 from loom.database.steering import Run
+from loom.database.writing import write
 from loom.domain.audit import Intervention
 from loom.domain.presence import (
     FORGOTTEN_AFTER_S,
+    LOST_AFTER_S,
     WISH_KEPT_S,
     Agent,
     AgentState,
@@ -34,6 +37,10 @@ BY_CELERY = "somebody told the agent itself, by `celery control`"
 
 _NOW = func.clock_timestamp().label("now")
 _ONE = select(*tables.agent.c, _NOW)
+_LOST = text(
+    "UPDATE agent SET lost = true WHERE NOT lost AND ended_at IS NULL "
+    "AND last_seen < clock_timestamp() - interval '1 second' * :lost_s RETURNING *"
+)
 _FORGET = text(
     "DELETE FROM agent WHERE last_seen < clock_timestamp() - interval '1 second' * "
     "CASE wish WHEN 'work' THEN :silent_s ELSE :wished_s END"
@@ -56,6 +63,7 @@ class Presence:
             kept, now = _locked(connection, told.name)
             after = attendance.registered(kept, told, now)
             _write(connection, after)
+            write(connection, agent_events.told(kept, after))
             return after.wish
 
         return self._run(work, time_left_s)
@@ -69,6 +77,7 @@ class Presence:
             kept, now = _locked(connection, told.name)
             after = attendance.reported(kept, told, now)
             _write(connection, after)
+            write(connection, agent_events.told(kept, after))
             if kept is not None and told.asks not in (None, kept.wish):
                 _note(connection, Intervention(told.name, BY_CELERY), after)
             return after.wish
@@ -84,6 +93,7 @@ class Presence:
             after = attendance.steered(kept, name, wish, now)
             if after != kept:
                 _write(connection, after)
+                write(connection, agent_events.told(kept, after, by.actor))
                 _note(connection, by, after)
             return after.agent(now)
 
@@ -118,9 +128,16 @@ class Presence:
         return tuple(found[:size]), more
 
     def forget(self, time_left_s: float) -> int:
-        """Forget agents that have been silent for long; how many."""
+        """Tell of agents that are lost by now, and forget those silent for long; how many."""
         limits = {"silent_s": FORGOTTEN_AFTER_S, "wished_s": WISH_KEPT_S}
-        return self._run(lambda c: int(c.execute(_FORGET, limits).rowcount), time_left_s)
+
+        def work(connection: Connection) -> int:
+            rows = connection.execute(_LOST, {"lost_s": LOST_AFTER_S}).mappings()
+            lost = tuple(agent_events.lost(_kept(row)) for row in rows)
+            write(connection, Changes(events=lost))
+            return int(connection.execute(_FORGET, limits).rowcount)
+
+        return self._run(work, time_left_s)
 
 
 def of_project(connection: Connection, project_id: str = "", after: str = "") -> list[Agent]:

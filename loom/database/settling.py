@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy import Connection, func, select, text, update
 
-from loom.database import audit, beads, deadletters, interventions, rows, tables
+from loom.database import (
+    audit,
+    beads,
+    deadletters,
+    interventions,
+    letter_events,
+    rows,
+    tables,
+)
 from loom.database.changes import Changes, Standing
 from loom.database.writing import write
 from loom.domain.audit import Intervention
@@ -23,6 +33,7 @@ _SETTLE = text(
     UPDATE dead_letter SET state = :state, settled_at = clock_timestamp(), settled_by = :actor,
                            note = :note
      WHERE id = ANY(:ids) AND state = 'open'
+    RETURNING id, project_id, bead_id, epoch, queue, reason, fingerprint, correlation_id
     """
 )
 _SETTLE_OF_BEADS = text(
@@ -30,6 +41,7 @@ _SETTLE_OF_BEADS = text(
     UPDATE dead_letter SET state = :state, settled_at = clock_timestamp(), settled_by = :actor,
                            note = :note
      WHERE bead_id = ANY(:beads) AND state = 'open'
+    RETURNING id, project_id, bead_id, epoch, queue, reason, fingerprint, correlation_id
     """
 )
 
@@ -127,16 +139,25 @@ def matching(connection: Connection, fingerprint: str) -> int:
 def discard_group(connection: Connection, fingerprint: str, by: Intervention) -> int:
     """Give up every open letter of a group; how many."""
     table = tables.dead_letter
-    count = connection.execute(
-        update(table)
-        .where(table.c.fingerprint == fingerprint, table.c.state == "open")
-        .values(
-            state=LetterState.DISCARDED.value,
-            settled_at=func.clock_timestamp(),
-            settled_by=by.actor,
-            note=by.reason,
-        )
-    ).rowcount
+    projects = Counter(
+        connection.execute(
+            update(table)
+            .where(table.c.fingerprint == fingerprint, table.c.state == "open")
+            .values(
+                state=LetterState.DISCARDED.value,
+                settled_at=func.clock_timestamp(),
+                settled_by=by.actor,
+                note=by.reason,
+            )
+            .returning(table.c.project_id)
+        ).scalars()
+    )
+    told = (
+        letter_events.group_discarded(project_id, fingerprint, letters, by)
+        for project_id, letters in projects.items()
+    )
+    write(connection, Changes(events=tuple(told)))
+    count = projects.total()
     if count:
         audit.note(connection, by, "dead_letters.discard", fingerprint, {"letters": count})
     return count
@@ -206,18 +227,22 @@ def _publish(connection: Connection, message_ids: dict[int, str]) -> None:
 def _settle(
     connection: Connection, ids: Sequence[int], state: LetterState, by: Intervention
 ) -> None:
-    connection.execute(
-        _SETTLE, {"ids": list(ids), "state": state.value, "actor": by.actor, "note": by.reason}
-    )
+    words = {"ids": list(ids), "state": state.value, "actor": by.actor, "note": by.reason}
+    _tell(connection, connection.execute(_SETTLE, words), state, by)
 
 
 def _settle_of_beads(
     connection: Connection, bead_ids: Sequence[str], state: LetterState, by: Intervention
 ) -> None:
-    connection.execute(
-        _SETTLE_OF_BEADS,
-        {"beads": list(bead_ids), "state": state.value, "actor": by.actor, "note": by.reason},
-    )
+    words = {"beads": list(bead_ids), "state": state.value, "actor": by.actor, "note": by.reason}
+    _tell(connection, connection.execute(_SETTLE_OF_BEADS, words), state, by)
+
+
+def _tell(
+    connection: Connection, settled: Iterable[Any], state: LetterState, by: Intervention
+) -> None:
+    events = tuple(letter_events.settled(row, state, by) for row in settled)
+    write(connection, Changes(events=events))
 
 
 def facts(letter: DeadLetter) -> dict[str, str]:

@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 metadata = MetaData()
 
 NOW = text("clock_timestamp()")
+XID = text("CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
 
 
 def _moment(name: str) -> Column[datetime]:
@@ -148,6 +149,8 @@ event = Table(
     Column("correlation_id", Text, nullable=False),
     Column("traceparent", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("era", BigInteger, nullable=False, server_default=text("event_era()")),
+    Column("xid", BigInteger, nullable=False, server_default=XID),
 )
 
 dead_letter = Table(
@@ -279,6 +282,7 @@ agent = Table(
     Column("last_seen", DateTime(timezone=True), nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),
     _moment("ended_at"),
+    Column("lost", Boolean, nullable=False),
 )
 
 person = Table(

@@ -1,4 +1,4 @@
-"""Agents that have been silent for so long that nobody asks for them any more."""
+"""Agents that say nothing any more: told of once they are lost, forgotten long after."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 from loom.telemetry import logs
 
-EVERY_S = 600.0
+EVERY_S = 10.0
 
 log = logs.get(__name__)
 

@@ -12,7 +12,7 @@ from loom.errors import Forbidden, Unauthenticated, Unavailable
 _READ = {
     "GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters",
     "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit", "ExplainBead",
-    "GetAgent", "ListAgents", "ReadLog", "WatchLogs",
+    "GetAgent", "ListAgents", "ReadLog", "WatchLogs", "ListEvents", "WatchEvents",
 }  # fmt: skip
 _INTERVENE = {
     "CancelBead", "UnblockBead", "ReplayDeadLetter", "DiscardDeadLetter",

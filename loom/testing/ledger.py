@@ -42,6 +42,7 @@ from loom.errors import Conflict, IdempotencyKeyReused, Invalid, Stale
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec
 from loom.testing.access import FakeAccess
+from loom.testing.events import FakeEvents
 from loom.testing.letters import FakeLetters
 from loom.testing.logs import FakeLogs
 from loom.testing.presence import FakePresence
@@ -89,7 +90,7 @@ class _Tables:
     answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
 
-class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeAccess):
+class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeEvents, FakeAccess):
     """The methods of loom.clients.database.DatabaseClient, on memory; safe for threads."""
 
     _tables: _Tables
@@ -106,6 +107,7 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeAccess):
         FakePresence.__init__(self)
         FakeLogs.__init__(self)
         FakeAccess.__init__(self)
+        FakeEvents.__init__(self)
         self._lease_s = lease_s
         self._outbox_lease_s = outbox_lease_s
         self._jitter = jitter
@@ -341,9 +343,11 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeAccess):
                 return Claim(decision.verdict)
             self._apply(decision.changes)
             bead = self._tables.beads[bead_id].bead
+            earlier = [a for a in self.list_attempts(bead_id) if a.epoch < decision.epoch]
             return Claim(
                 decision.verdict, decision.epoch, decision.attempt, decision.lease_s, bead,
                 self._tables.projects[bead.project_id],
+                earlier[-1].retold() if earlier else None,
             )  # fmt: skip
 
     def renew_lease(self, bead_id: str, epoch: int, agent_id: str) -> float:
@@ -555,10 +559,12 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeAccess):
         for owed in changes.owed:
             self._owe_task(owed)
         for event in changes.events:
+            message_id = new_message_id()
             self._tables.events.append(event)
+            self._tell(event, message_id)
             self._owe(
                 OutboxRow(
-                    0, OutboxKind.EVENT, event.type, new_message_id(), event.project_id,
+                    0, OutboxKind.EVENT, event.type, message_id, event.project_id,
                     event.bead_id, event.epoch, 0, event.correlation_id, event.traceparent, at,
                     dict(event.data),
                 )
@@ -581,5 +587,3 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeAccess):
             replace(row, id=id_), self._now + timedelta(seconds=delay_s), place
         )
         self._added.notify_all()
-            earlier = [a for a in self.list_attempts(bead_id) if a.epoch < decision.epoch]
-                earlier[-1].retold() if earlier else None,

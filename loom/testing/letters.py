@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 from loom.clients.answers import Page
 from loom.clients.steering import GroupReplay, Sweepable
 from loom.database import cursor as cursors
-from loom.database import decisions, interventions
+from loom.database import decisions, interventions, letter_events
 from loom.database.beads import missing as missing_bead
 from loom.database.changes import Changes, Standing
 from loom.database.deadletters import check_state, missing
@@ -138,7 +139,9 @@ class FakeLetters:
                     replace(letter, recorded_at=self._tick(), id=number, size=size)
                 )
                 recorded += 1
+                arrived = letter_events.recorded(letter, number)
                 changes = decisions.dead(self._known(letter.bead_id), letter)
+                changes = Changes(events=(arrived,)) + changes
                 blocked += len(changes.moved)
                 self._apply(changes)
         return recorded, blocked
@@ -181,7 +184,9 @@ class FakeLetters:
         found.sort(key=lambda group: -group.example_id)
         return _page(found, lambda group: group.example_id, page_size, 500, cursor)
 
-    def _settle(self, ids: Sequence[int], state: LetterState, by: Intervention) -> None:
+    def _settle(
+        self, ids: Sequence[int], state: LetterState, by: Intervention, *, tells: bool = True
+    ) -> None:
         for id_ in ids:
             letter = self._letters[id_ - 1]
             if letter.state is LetterState.OPEN:
@@ -189,6 +194,8 @@ class FakeLetters:
                     letter, state=state, settled_at=self._tick(), settled_by=by.actor,
                     note=by.reason,
                 )  # fmt: skip
+                if tells:
+                    self._apply(Changes(events=(letter_events.settled(letter, state, by),)))
 
     def _settle_of_bead(self, bead_id: str, state: LetterState, by: Intervention) -> None:
         self._settle([each.id for each in self._letters if each.bead_id == bead_id], state, by)
@@ -259,7 +266,13 @@ class FakeLetters:
             found = [letter.id for letter in self._open(fingerprint)]
             if dry_run or not found:
                 return len(found), 0
-            self._settle(found, LetterState.DISCARDED, by)
+            projects = Counter(letter.project_id for letter in self._open(fingerprint))
+            self._settle(found, LetterState.DISCARDED, by, tells=False)
+            told = (
+                letter_events.group_discarded(project_id, fingerprint, letters, by)
+                for project_id, letters in projects.items()
+            )
+            self._apply(Changes(events=tuple(told)))
             self._note(by, "dead_letters.discard", fingerprint, letters=len(found))
             return len(found), len(found)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from loom.clients.answers import Page
-from loom.database import attendance
+from loom.database import agent_events, attendance
 from loom.database import cursor as cursors
 from loom.database.attendance import Kept
+from loom.database.changes import Changes
 from loom.database.presence import BY_CELERY, LARGEST_PAGE, PAGE
 from loom.domain.audit import Intervention, check_intervention
 from loom.domain.presence import (
@@ -36,6 +38,7 @@ class FakePresence:
     _now: datetime
     get_project: Callable[[str], Project]
     _note: Callable[..., None]
+    _apply: Callable[[Changes], None]
 
     def __init__(self) -> None:
         self._agents: dict[str, Kept] = {}
@@ -45,8 +48,10 @@ class FakePresence:
         check_registration(told)
         with self._lock:
             self.get_project(told.project_id)
-            after = attendance.registered(self._agents.get(told.name), told, self._now)
+            kept = self._agents.get(told.name)
+            after = attendance.registered(kept, told, self._now)
             self._agents[told.name] = after
+            self._apply(agent_events.told(kept, after))
             return after.wish
 
     def report_agent(self, told: Report) -> AgentWish:
@@ -56,6 +61,7 @@ class FakePresence:
             kept = self._agents.get(told.name)
             after = attendance.reported(kept, told, self._now)
             self._agents[told.name] = after
+            self._apply(agent_events.told(kept, after))
             if kept is not None and told.asks not in (None, kept.wish):
                 self._note_wish(Intervention(told.name, BY_CELERY), after)
             return after.wish
@@ -69,6 +75,7 @@ class FakePresence:
             after = attendance.steered(kept, name, wish, self._now)
             if after != kept:
                 self._agents[name] = after
+                self._apply(agent_events.told(kept, after, by.actor))
                 self._note_wish(by, after)
             return after.agent(self._now)
 
@@ -97,6 +104,10 @@ class FakePresence:
     def forget_agents(self) -> int:
         """As the client."""
         with self._lock:
+            for name, kept in self._agents.items():
+                if not kept.lost and kept.state(self._now) is AgentState.LOST:
+                    self._agents[name] = replace(kept, lost=True)
+                    self._apply(Changes(events=(agent_events.lost(kept),)))
             old = [
                 name
                 for name, kept in self._agents.items()
