@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom.clients.answers import Page
@@ -39,7 +39,7 @@ class PresenceCalls:
 
     def list_agents(
         self, project_id: str = "", state: AgentState | None = None, page_size: int = 100,
-        cursor: str = "",
+        cursor: str = "", *, project_ids: Sequence[str] = (),
     ) -> Page[Agent]:  # fmt: skip
         """Agents in the order of their names."""
         answer = self._call(
@@ -49,6 +49,7 @@ class PresenceCalls:
                 state=state.value if state else "",
                 page_size=page_size,
                 cursor=cursor,
+                project_ids=project_ids,
             ),
         )
         return Page(tuple(map(presence.agent_from_pb, answer.agents)), answer.next_cursor)

@@ -63,7 +63,7 @@ class SteeringCalls:
 
     def list_dead_letters(
         self, project_id: str = "", page_size: int = 50, cursor: str = "", state: str = "",
-        fingerprint: str = "",
+        fingerprint: str = "", *, project_ids: Sequence[str] = (),
     ) -> Page[DeadLetter]:  # fmt: skip
         """Dead letters, newest first, with the beginnings of their bodies."""
         answer = self._call(
@@ -74,18 +74,24 @@ class SteeringCalls:
                 cursor=cursor,
                 state=state,
                 fingerprint=fingerprint,
+                project_ids=project_ids,
             ),
         )
         return Page(tuple(map(codec.dead_letter_from_pb, answer.letters)), answer.next_cursor)
 
     def list_dead_letter_groups(
-        self, project_id: str = "", state: str = "", page_size: int = 50, cursor: str = ""
-    ) -> Page[LetterGroup]:
+        self, project_id: str = "", state: str = "", page_size: int = 50, cursor: str = "",
+        *, project_ids: Sequence[str] = (),
+    ) -> Page[LetterGroup]:  # fmt: skip
         """Groups of dead letters of one cause, the one with the newest letter first."""
         answer = self._call(
             self._stub.ListDeadLetterGroups,
             pb.ListDeadLetterGroupsRequest(
-                project_id=project_id, state=state, page_size=page_size, cursor=cursor
+                project_id=project_id,
+                state=state,
+                page_size=page_size,
+                cursor=cursor,
+                project_ids=project_ids,
             ),
         )
         return Page(tuple(map(codec.group_from_pb, answer.groups)), answer.next_cursor)

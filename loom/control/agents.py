@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from flask import Blueprint, Response, jsonify, request
@@ -30,7 +31,7 @@ class Agents(Protocol):
 
     def list_agents(
         self, project_id: str = "", state: AgentState | None = None, page_size: int = 100,
-        cursor: str = "",
+        cursor: str = "", *, project_ids: Sequence[str] = (),
     ) -> Page[Agent]:  # fmt: skip
         """Agents in the order of their names."""
 

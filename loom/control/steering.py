@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from flask import g
@@ -32,13 +33,14 @@ class Steering(Protocol):
 
     def list_dead_letters(
         self, project_id: str = "", page_size: int = 50, cursor: str = "", state: str = "",
-        fingerprint: str = "",
+        fingerprint: str = "", *, project_ids: Sequence[str] = (),
     ) -> Page[DeadLetter]:  # fmt: skip
         """Dead letters, newest first."""
 
     def list_dead_letter_groups(
-        self, project_id: str = "", state: str = "", page_size: int = 50, cursor: str = ""
-    ) -> Page[LetterGroup]:
+        self, project_id: str = "", state: str = "", page_size: int = 50, cursor: str = "",
+        *, project_ids: Sequence[str] = (),
+    ) -> Page[LetterGroup]:  # fmt: skip
         """Groups of dead letters."""
 
     def replay_dead_letter(

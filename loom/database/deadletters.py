@@ -37,6 +37,7 @@ _GROUPS = text(
                    min(recorded_at) AS first_at, max(id) AS place
               FROM dead_letter
              WHERE (:project_id = '' OR project_id = :project_id)
+               AND (:anywhere OR project_id = ANY(:project_ids))
              GROUP BY fingerprint
             HAVING :state = '' OR count(*) FILTER (WHERE state = :state) > 0) AS g
       JOIN dead_letter e ON e.id = g.place
@@ -138,8 +139,12 @@ def page(
     *,
     state: str = "",
     fingerprint: str = "",
+    project_ids: Sequence[str] = (),
 ) -> tuple[tuple[DeadLetter, ...], str]:
-    """Dead letters with the beginnings of their bodies, newest first, and the next cursor."""
+    """Dead letters with the beginnings of their bodies, newest first, and the next cursor.
+
+    project_ids: only of these projects, if any.
+    """
     table = tables.dead_letter
     size = cursor.page_size(size, PAGE, LARGEST_PAGE)
     columns = [c for c in table.c if c.name != "body"]
@@ -147,6 +152,8 @@ def page(
     statement = select(*columns, listed).order_by(table.c.id.desc()).limit(size + 1)
     if project_id:
         statement = statement.where(table.c.project_id == project_id)
+    if project_ids:
+        statement = statement.where(table.c.project_id == func.any(list(project_ids)))
     if check_state(state):
         statement = statement.where(table.c.state == state)
     if fingerprint:
@@ -160,12 +167,20 @@ def page(
 
 
 def groups(
-    connection: Connection, project_id: str, state: str, size: int, after: str
+    connection: Connection,
+    project_id: str,
+    state: str,
+    size: int,
+    after: str,
+    *,
+    project_ids: Sequence[str] = (),
 ) -> tuple[tuple[LetterGroup, ...], str]:
     """Groups, the one with the newest letter first, and the next cursor. Raises Invalid."""
     size = cursor.page_size(size, PAGE, LARGEST_GROUP_PAGE)
     asked = {
         "project_id": project_id,
+        "anywhere": not project_ids,
+        "project_ids": list(project_ids),
         "state": check_state(state),
         "before": cursor.read(after, int)[0] if after else 2**63 - 1,
         "limit": size + 1,

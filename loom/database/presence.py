@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -115,13 +115,24 @@ class Presence:
         return self._run(work, time_left_s)
 
     def page(
-        self, project_id: str, state: AgentState | None, size: int, after: str, time_left_s: float
+        self,
+        project_id: str,
+        state: AgentState | None,
+        size: int,
+        after: str,
+        time_left_s: float,
+        *,
+        project_ids: Sequence[str] = (),
     ) -> tuple[tuple[Agent, ...], str]:
         """Agents in the order of their names, and the next cursor."""
         size = cursor.page_size(size, PAGE, LARGEST_PAGE)
         begin = str(cursor.read(after, str)[0]) if after else ""
         found = self._run(
-            lambda c: [a for a in of_project(c, project_id, begin) if state in (None, a.state)],
+            lambda c: [
+                agent
+                for agent in of_project(c, project_id, begin, project_ids)
+                if state in (None, agent.state)
+            ],
             time_left_s,
         )
         more = cursor.write(found[size - 1].name) if len(found) > size else ""
@@ -140,14 +151,20 @@ class Presence:
         return self._run(work, time_left_s)
 
 
-def of_project(connection: Connection, project_id: str = "", after: str = "") -> list[Agent]:
-    """The agents of a project, or of all, whose names come after that one, in their order."""
+def of_project(
+    connection: Connection, project_id: str = "", after: str = "", project_ids: Sequence[str] = ()
+) -> list[Agent]:
+    """The agents of a project, or of these, or of all, whose names come after that one, in their
+    order.
+    """
     table = tables.agent
     # By code points, as Python sorts them and a cursor compares them.
     name = table.c.name.collate("C")
     statement = _ONE.where(name > after).order_by(name)
     if project_id:
         statement = statement.where(table.c.project_id == project_id)
+    if project_ids:
+        statement = statement.where(table.c.project_id == func.any(list(project_ids)))
     return [_agent(row) for row in connection.execute(statement).mappings()]
 
 

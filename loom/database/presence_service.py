@@ -55,6 +55,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             request.page_size,
             request.cursor,
             self._left(context),
+            project_ids=list(request.project_ids),
         )
         return pb.ListAgentsResponse(agents=map(presence.agent_to_pb, found), next_cursor=cursor)
 

@@ -122,7 +122,7 @@ class DatabaseService(SteeringService, WaitingService):
         self, request: pb.ListProjectsRequest, context: grpc.ServicerContext
     ) -> pb.ListProjectsResponse:
         found, cursor = self._ledger.list_projects(
-            request.page_size, request.cursor, self._left(context)
+            request.page_size, request.cursor, self._left(context), list(request.ids)
         )
         return pb.ListProjectsResponse(projects=map(codec.project_to_pb, found), next_cursor=cursor)
 
@@ -163,6 +163,7 @@ class DatabaseService(SteeringService, WaitingService):
             lease_s=claim.lease_s,
             bead=codec.bead_to_pb(claim.bead),
             project=codec.project_to_pb(claim.project),
+            previous=codec.attempt_to_pb(claim.previous) if claim.previous else None,
         )
 
     def RenewLease(
@@ -220,4 +221,3 @@ class DatabaseService(SteeringService, WaitingService):
             time_left_s=self._left(context),
         )
         return reconciliation.to_pb(done)
-            previous=codec.attempt_to_pb(claim.previous) if claim.previous else None,

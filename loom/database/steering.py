@@ -83,6 +83,7 @@ class Steering:
                 request.cursor,
                 state=request.state,
                 fingerprint=request.fingerprint,
+                project_ids=list(request.project_ids),
             ),
             time_left_s,
         )
@@ -93,7 +94,12 @@ class Steering:
         """Groups of dead letters, the newest first, and the next cursor."""
         return self._run(
             lambda c: deadletters.groups(
-                c, request.project_id, request.state, request.page_size, request.cursor
+                c,
+                request.project_id,
+                request.state,
+                request.page_size,
+                request.cursor,
+                project_ids=list(request.project_ids),
             ),
             time_left_s,
         )

@@ -154,7 +154,7 @@ class FakeLetters:
 
     def list_dead_letters(
         self, project_id: str = "", page_size: int = 50, cursor: str = "", state: str = "",
-        fingerprint: str = "",
+        fingerprint: str = "", *, project_ids: Sequence[str] = (),
     ) -> Page[DeadLetter]:  # fmt: skip
         """As the client."""
         check_state(state)
@@ -162,19 +162,23 @@ class FakeLetters:
             replace(letter, body=letter.body[:MAX_LISTED_BYTES])
             for letter in reversed(self._letters)
             if project_id in ("", letter.project_id)
+            and (not project_ids or letter.project_id in project_ids)
             and state in ("", letter.state)
             and fingerprint in ("", letter.fingerprint)
         ]
         return _page(found, lambda letter: letter.id, page_size, 100, cursor)
 
     def list_dead_letter_groups(
-        self, project_id: str = "", state: str = "", page_size: int = 50, cursor: str = ""
-    ) -> Page[LetterGroup]:
+        self, project_id: str = "", state: str = "", page_size: int = 50, cursor: str = "",
+        *, project_ids: Sequence[str] = (),
+    ) -> Page[LetterGroup]:  # fmt: skip
         """As the client."""
         check_state(state)
         by_cause: dict[str, list[DeadLetter]] = {}
         for letter in self._letters:
-            if project_id in ("", letter.project_id):
+            if project_id in ("", letter.project_id) and (
+                not project_ids or letter.project_id in project_ids
+            ):
                 by_cause.setdefault(letter.fingerprint, []).append(letter)
         found = [
             _group(letters)

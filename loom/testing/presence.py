@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -88,7 +88,7 @@ class FakePresence:
 
     def list_agents(
         self, project_id: str = "", state: AgentState | None = None, page_size: int = 100,
-        cursor: str = "",
+        cursor: str = "", *, project_ids: Sequence[str] = (),
     ) -> Page[Agent]:  # fmt: skip
         """As the client."""
         size = cursors.page_size(page_size, PAGE, LARGEST_PAGE)
@@ -96,7 +96,9 @@ class FakePresence:
         found = [
             agent
             for agent in self._agents_of(project_id)
-            if agent.name > begin and state in (None, agent.state)
+            if agent.name > begin
+            and state in (None, agent.state)
+            and (not project_ids or agent.project_id in project_ids)
         ]
         more = cursors.write(found[size - 1].name) if len(found) > size else ""
         return Page(tuple(found[:size]), more)
