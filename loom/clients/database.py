@@ -18,6 +18,7 @@ from loom.clients.events import EventCalls
 from loom.clients.logs import LogCalls
 from loom.clients.presence import PresenceCalls
 from loom.clients.retention import RetentionCalls
+from loom.clients.statistics import StatisticsCalls
 from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
 from loom.domain.bead import Attempt, Bead, NewBead
@@ -37,6 +38,7 @@ from loom.rpc.v1 import (
     events_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
+    statistics_pb2_grpc,
 )
 from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import LedgerClientSettings
@@ -58,7 +60,14 @@ class Recorded:
 
 
 class DatabaseClient(
-    EventCalls, SteeringCalls, WaitingCalls, PresenceCalls, LogCalls, RetentionCalls, AccessCalls
+    EventCalls,
+    SteeringCalls,
+    WaitingCalls,
+    PresenceCalls,
+    LogCalls,
+    RetentionCalls,
+    AccessCalls,
+    StatisticsCalls,
 ):
     """Calls of the database service, each with a deadline.
 
@@ -76,6 +85,7 @@ class DatabaseClient(
         self._events = events_pb2_grpc.EventServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._retention = retention_pb2_grpc.RetentionServiceStub(channel)
+        self._statistics = statistics_pb2_grpc.StatisticsServiceStub(channel)
         self._deadline_s = deadline_s
 
     @classmethod
@@ -109,13 +119,10 @@ class DatabaseClient(
         answer = self._call(self._stub.GetProject, pb.GetProjectRequest(id=project_id))
         return codec.project_from_pb(answer.project)
 
-    def list_projects(
-        self, page_size: int = 100, cursor: str = "", ids: Sequence[str] = ()
-    ) -> Page[Project]:
-        """Projects in the order of their ids. ids: only these, if any."""
+    def list_projects(self, page_size: int = 100, cursor: str = "") -> Page[Project]:
+        """Projects in the order of their ids."""
         answer = self._call(
-            self._stub.ListProjects,
-            pb.ListProjectsRequest(page_size=page_size, cursor=cursor, ids=ids),
+            self._stub.ListProjects, pb.ListProjectsRequest(page_size=page_size, cursor=cursor)
         )
         return Page(tuple(map(codec.project_from_pb, answer.projects)), answer.next_cursor)
 

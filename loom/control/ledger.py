@@ -8,6 +8,7 @@ from typing import Protocol
 from loom.clients.answers import Filed, Page
 from loom.control.agents import Agents
 from loom.control.followers import Ledger as Logs
+from loom.control.statistics import Statistics
 from loom.control.steering import Steering
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
 from loom.domain.project import Project, ProjectChange
@@ -15,7 +16,7 @@ from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
 
 
-class Ledger(Steering, Agents, Logs, Protocol):
+class Ledger(Steering, Agents, Logs, Statistics, Protocol):
     """The calls of loom.clients.database.DatabaseClient that the API stands on."""
 
     def create_project(
@@ -27,9 +28,7 @@ class Ledger(Steering, Agents, Logs, Protocol):
     def get_project(self, project_id: str) -> Project:
         """One project."""
 
-    def list_projects(
-        self, page_size: int = 100, cursor: str = "", ids: Sequence[str] = ()
-    ) -> Page[Project]:
+    def list_projects(self, page_size: int = 100, cursor: str = "") -> Page[Project]:
         """Projects in the order of their ids."""
 
     def create_beads(

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import grpc
 
-from loom.database import access_service, journal, logbook_service, presence_service, retention
+from loom.database import (
+    access_service,
+    journal,
+    logbook_service,
+    presence_service,
+    retention,
+    statistics_service,
+)
 from loom.database.health import Health
 from loom.database.ledger import Ledger
 from loom.database.service import NAME, DatabaseService
@@ -23,6 +30,7 @@ from loom.rpc.v1 import (
     events_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
+    statistics_pb2_grpc,
 )
 from loom.settings import LedgerSettings, ServiceSettings, load
 from loom.telemetry import logs, process
@@ -50,6 +58,7 @@ def serve(
     forgetting = retention.RetentionService(ledger.retention, service.time_left)
     events = journal.EventService(ledger.journal, service.time_left)
     logbook = logbook_service.LogService(ledger.logbook, service.time_left)
+    counting = statistics_service.StatisticsService(ledger.statistics, service.time_left)
 
     def register(grpc_server: grpc.Server) -> None:
         events_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)
@@ -58,6 +67,7 @@ def serve(
         agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, grpc_server)
         logs_pb2_grpc.add_LogServiceServicer_to_server(logbook, grpc_server)
         retention_pb2_grpc.add_RetentionServiceServicer_to_server(forgetting, grpc_server)
+        statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(counting, grpc_server)
 
     server = Server(
         settings.listen,
@@ -71,6 +81,7 @@ def serve(
             presence_service.NAME,
             logbook_service.NAME,
             retention.NAME,
+            statistics_service.NAME,
         ],
     )
     # Callers that come before the database is there are told so, instead of finding no one.

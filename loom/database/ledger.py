@@ -36,6 +36,7 @@ from loom.database.journal import Journal
 from loom.database.logbook import Logbook
 from loom.database.presence import Presence
 from loom.database.retention import Retention
+from loom.database.statistics import Statistics
 from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
 from loom.database.waiting import Waiting
@@ -79,6 +80,7 @@ class Ledger:
         self.access = Access(self._run)
         self.logbook = Logbook(self._run)
         self.retention = Retention(self._run)
+        self.statistics = Statistics(self._run)
         self.journal = Journal(self._run, lambda: self._wakeups.count, self._wakeups.wait)
         self.transactions = Transactions(
             writers,
@@ -171,10 +173,10 @@ class Ledger:
         return self._run(lambda c: projects.get(c, project_id), time_left_s)
 
     def list_projects(
-        self, size: int, cursor: str, time_left_s: float, ids: Sequence[str] = ()
+        self, size: int, cursor: str, time_left_s: float
     ) -> tuple[tuple[Project, ...], str]:
         """Projects in the order of their ids, and the next cursor."""
-        return self._run(lambda c: projects.page(c, size, cursor, ids), time_left_s)
+        return self._run(lambda c: projects.page(c, size, cursor), time_left_s)
 
     def get_bead(self, bead_id: str, transaction: str, caller: str, time_left_s: float) -> Bead:
         """One bead. Raises NotFound."""

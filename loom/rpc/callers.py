@@ -14,6 +14,7 @@ _READ = {
     "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit", "ExplainBead",
     "GetAgent", "ListAgents", "ReadLog", "WatchLogs", "ListEvents", "WatchEvents",
 }  # fmt: skip
+_COUNT = {"GetFlow", "GetSeries", "GetTrip"}
 _INTERVENE = {
     "CancelBead", "UnblockBead", "ReplayDeadLetter", "DiscardDeadLetter",
     "ReplayDeadLetterGroup", "DiscardDeadLetterGroup", "UpdateProject", "AmendBead",
@@ -29,6 +30,7 @@ _ACCESS = {
 ALLOWED: dict[str, frozenset[str]] = {
     "control": frozenset(
         _READ
+        | _COUNT
         | _INTERVENE
         | _ACCESS_READ
         | _ACCESS
@@ -50,6 +52,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         _READ
         | _INTERVENE
         | _ACCESS_READ
+        | _COUNT
         | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead", "Reconcile"}
         | {"GetArtifact", "StatArtifacts"}
     ),

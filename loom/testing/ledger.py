@@ -46,6 +46,7 @@ from loom.testing.events import FakeEvents
 from loom.testing.letters import FakeLetters
 from loom.testing.logs import FakeLogs
 from loom.testing.presence import FakePresence
+from loom.testing.statistics import FakeStatistics
 from loom.testing.waiting import FakeWaiting
 
 TICK = timedelta(microseconds=1)
@@ -90,7 +91,15 @@ class _Tables:
     answers: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
 
-class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeEvents, FakeAccess):
+class FakeLedger(
+    FakeLetters,
+    FakeWaiting,
+    FakePresence,
+    FakeLogs,
+    FakeEvents,
+    FakeAccess,
+    FakeStatistics,
+):
     """The methods of loom.clients.database.DatabaseClient, on memory; safe for threads."""
 
     _tables: _Tables
@@ -162,20 +171,13 @@ class FakeLedger(FakeLetters, FakeWaiting, FakePresence, FakeLogs, FakeEvents, F
                 raise missing_project(project_id)
             return self._tables.projects[project_id]
 
-    def list_projects(
-        self, page_size: int = 100, cursor: str = "", ids: Sequence[str] = ()
-    ) -> Page[Project]:
+    def list_projects(self, page_size: int = 100, cursor: str = "") -> Page[Project]:
         """As the client."""
         size = cursors.page_size(page_size, 100, 500)
         after = str(cursors.read(cursor, str)[0]) if cursor else ""
         with self._lock:
             found = sorted(
-                (
-                    p
-                    for p in self._tables.projects.values()
-                    if p.id > after and (not ids or p.id in ids)
-                ),
-                key=lambda p: p.id,
+                (p for p in self._tables.projects.values() if p.id > after), key=lambda p: p.id
             )
         more = cursors.write(found[size - 1].id) if len(found) > size else ""
         return Page(tuple(found[:size]), more)
