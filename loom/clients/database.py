@@ -119,10 +119,13 @@ class DatabaseClient(
         answer = self._call(self._stub.GetProject, pb.GetProjectRequest(id=project_id))
         return codec.project_from_pb(answer.project)
 
-    def list_projects(self, page_size: int = 100, cursor: str = "") -> Page[Project]:
-        """Projects in the order of their ids."""
+    def list_projects(
+        self, page_size: int = 100, cursor: str = "", ids: Sequence[str] = ()
+    ) -> Page[Project]:
+        """Projects in the order of their ids. ids: only these, if any."""
         answer = self._call(
-            self._stub.ListProjects, pb.ListProjectsRequest(page_size=page_size, cursor=cursor)
+            self._stub.ListProjects,
+            pb.ListProjectsRequest(page_size=page_size, cursor=cursor, ids=ids),
         )
         return Page(tuple(map(codec.project_from_pb, answer.projects)), answer.next_cursor)
 

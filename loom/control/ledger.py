@@ -28,7 +28,9 @@ class Ledger(Steering, Agents, Logs, Statistics, Protocol):
     def get_project(self, project_id: str) -> Project:
         """One project."""
 
-    def list_projects(self, page_size: int = 100, cursor: str = "") -> Page[Project]:
+    def list_projects(
+        self, page_size: int = 100, cursor: str = "", ids: Sequence[str] = ()
+    ) -> Page[Project]:
         """Projects in the order of their ids."""
 
     def create_beads(

@@ -173,10 +173,10 @@ class Ledger:
         return self._run(lambda c: projects.get(c, project_id), time_left_s)
 
     def list_projects(
-        self, size: int, cursor: str, time_left_s: float
+        self, size: int, cursor: str, time_left_s: float, ids: Sequence[str] = ()
     ) -> tuple[tuple[Project, ...], str]:
         """Projects in the order of their ids, and the next cursor."""
-        return self._run(lambda c: projects.page(c, size, cursor), time_left_s)
+        return self._run(lambda c: projects.page(c, size, cursor, ids), time_left_s)
 
     def get_bead(self, bead_id: str, transaction: str, caller: str, time_left_s: float) -> Bead:
         """One bead. Raises NotFound."""

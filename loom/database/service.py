@@ -122,7 +122,7 @@ class DatabaseService(SteeringService, WaitingService):
         self, request: pb.ListProjectsRequest, context: grpc.ServicerContext
     ) -> pb.ListProjectsResponse:
         found, cursor = self._ledger.list_projects(
-            request.page_size, request.cursor, self._left(context)
+            request.page_size, request.cursor, self._left(context), list(request.ids)
         )
         return pb.ListProjectsResponse(projects=map(codec.project_to_pb, found), next_cursor=cursor)
 

@@ -171,13 +171,20 @@ class FakeLedger(
                 raise missing_project(project_id)
             return self._tables.projects[project_id]
 
-    def list_projects(self, page_size: int = 100, cursor: str = "") -> Page[Project]:
+    def list_projects(
+        self, page_size: int = 100, cursor: str = "", ids: Sequence[str] = ()
+    ) -> Page[Project]:
         """As the client."""
         size = cursors.page_size(page_size, 100, 500)
         after = str(cursors.read(cursor, str)[0]) if cursor else ""
         with self._lock:
             found = sorted(
-                (p for p in self._tables.projects.values() if p.id > after), key=lambda p: p.id
+                (
+                    p
+                    for p in self._tables.projects.values()
+                    if p.id > after and (not ids or p.id in ids)
+                ),
+                key=lambda p: p.id,
             )
         more = cursors.write(found[size - 1].id) if len(found) > size else ""
         return Page(tuple(found[:size]), more)
