@@ -14,6 +14,7 @@ from loom.domain.evidence import Artifact
 from loom.errors import DeadlineExceeded, Exhausted, LoomError, Unavailable
 from loom.telemetry import logs, traces
 from workers import beneath
+from workers.mask import NOTHING, Mask, Masked
 
 PIECE = 256 * 1024
 MAX_NAME = 500
@@ -79,13 +80,14 @@ def collect(
     bounds: Bounds = Bounds(),
     check: Callable[[], None] = lambda: None,
     wait: Callable[[float], None] = time.sleep,
+    mask: Mask = NOTHING,
 ) -> Collected:
     """Keep the given files and those of the checkout that match, once no command writes any more.
 
     keeper: None where nothing keeps artifacts. attempt: project, bead, epoch. check: called
-    between files, and may raise, which is all that this raises.
+    between files, and may raise, which is all that this raises. mask: what no artifact may hold.
     """
-    work = _Collection(keeper, attempt, checkout, bounds, check, wait)
+    work = _Collection(keeper, attempt, checkout, bounds, check, wait, mask)
     with traces.span("artifacts"):
         work.gather(given, patterns)
         work.send()
@@ -111,6 +113,7 @@ class _Collection:
     bounds: Bounds
     check: Callable[[], None]
     wait: Callable[[float], None]
+    mask: Mask
     sources: dict[str, _Source] = field(default_factory=dict)
     kept: list[Artifact] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -142,9 +145,10 @@ class _Collection:
         room = min(self.bounds.file_bytes, self.bounds.total_bytes - self.total)
         try:
             with beneath.opened(folder, name) as file:
-                digest, size = hashlib.sha256(), 0
+                digest, size, masked = hashlib.sha256(), 0, Masked(self.mask)
                 while size <= room and (piece := file.read(PIECE)):
                     digest.update(piece)
+                    masked.feed(piece)
                     size += len(piece)
         except OSError as error:
             self.notes.append(f"{artifact}: not kept, as it cannot be read: {_words(error)}")
@@ -153,6 +157,13 @@ class _Collection:
             limit = "of one file" if room == self.bounds.file_bytes else "of all together"
             self.notes.append(
                 f"{artifact}: not kept, as it is larger than the limit {limit}, {room} bytes"
+            )
+            return
+        masked.finish()
+        if masked.found:
+            self.notes.append(
+                f"{artifact}: not kept, as it holds a credential that this project's agents were "
+                "given"
             )
             return
         self.total += size

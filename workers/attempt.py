@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loom.domain.bead import Attempt as Earlier
 from loom.domain.bead import Bead
+from loom.domain.credential import FOLDER
 from loom.domain.evidence import Artifact, Commit, FailureClass, Outcome, StepKind, found_no_tests
 from loom.domain.project import Project
 from loom.errors import Invalid, LoomError
@@ -17,11 +18,13 @@ from workers import artifacts, leaks, recipe
 from workers.artifacts import Given, Keeper
 from workers.changes import Changes
 from workers.command import Leash
+from workers.credentials import Credentials
 from workers.detect.found import Ground
 from workers.detect.tree import Tree
 from workers.journal import Journal
 from workers.lease import Lease
 from workers.live import Log
+from workers.mask import Mask
 from workers.mirror import Quota
 from workers.recipe import Asked, Plan
 from workers.repository import Repository
@@ -78,6 +81,7 @@ class Attempt:
         self._bead, self._project, self._epoch, self._number = bead, project, epoch, number
         self._lease, self._leash, self._means = lease, leash, means
         self._previous = previous
+        self._keys = means.credentials or means.home / FOLDER
         self._commits: list[Commit] = []
         self._planned: tuple[str, ...] = ()
         self._artifacts: list[Given] = []
@@ -93,6 +97,8 @@ class Attempt:
             way = registry.load(asked.way)
             way.check(self._bead.context, self._project)
             given = credentials.read(self._means.home / credentials.FILE)
+            git = Credentials(self._keys, self._project.repository)
+            self._journal.mask = Mask((*given.values(), *git.secrets()))
             with workspace(self._place):
                 try:
                     with self._repository() as repository:
@@ -120,7 +126,7 @@ class Attempt:
             self._place,
             mirrors=means.mirrors,
             home=means.home,
-            credentials=means.credentials,
+            credentials=self._keys,
             path=means.path,
             timeout_s=means.git_timeout_s,
             leash=self._leash,
@@ -148,7 +154,7 @@ class Attempt:
         found = repository.changes()
         pushes = self._pushes(found, plan, way)
         self._planned = _planned(plan, pushes=pushes)
-        if pushes and (leaked := repository.scan(found)):
+        if pushes and (leaked := repository.scan(found, self._journal.mask)):
             raise WorkFailed(FailureClass.WORK, leaks.explain(leaked))
         if found and not pushes and way.commits:
             self._hand_out(found)
@@ -213,7 +219,7 @@ class Attempt:
         """Keep as a file what is not pushed."""
         kept = self._place.logs / DIFF
         kept.parent.mkdir(mode=0o700, exist_ok=True)
-        kept.write_text(found.diff, errors="replace")
+        kept.write_text(self._journal.mask.text(found.diff), errors="replace")
         self._artifacts.append(Given(DIFF, kept, "text/x-diff"))
         self._journal.note(
             f"The bead's steps leave out the push, so nothing was committed: {found.summary()}"
@@ -232,6 +238,7 @@ class Attempt:
             patterns=self._patterns,
             given=given,
             check=self._lease.check,
+            mask=journal.mask,
         )
         self._kept = kept.artifacts
         journal.attach(kept.artifacts)
@@ -239,12 +246,13 @@ class Attempt:
             journal.note(note)
 
     def _failed(self, failure_class: FailureClass, reason: str) -> Outcome:
-        return replace(self._outcome(succeeded=False), failure_class=failure_class, reason=reason)
+        told = self._journal.mask.text(reason)
+        return replace(self._outcome(succeeded=False), failure_class=failure_class, reason=told)
 
     def _outcome(self, *, succeeded: bool) -> Outcome:
         journal = self._journal
         steps = journal.steps
-        return Outcome(
+        outcome = Outcome(
             succeeded=succeeded,
             steps=steps,
             commits=tuple(self._commits),
@@ -254,6 +262,7 @@ class Attempt:
             notes=journal.notes,
             sub_beads=tuple(journal.sub_beads),
         )
+        return journal.mask.value(outcome)
 
 
 def _planned(plan: Plan, *, pushes: bool) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from workers import limits as limits_of
 from workers import sandbox
 from workers.kin import Group, Leash, began, boxed
 from workers.limits import MIB, Hit
+from workers.mask import NOTHING, Mask
 from workers.output import TAIL_BYTES, Output
 from workers.sandbox import Launch, SandboxFailed, Wrapped
 from workers.watch import Watch
@@ -100,13 +101,15 @@ def run_wrapped(
     soft_timeout_s: float | None = None,
     on_output: Callable[[bytes], None] | None = None,
     log: Path | None = None,
+    mask: Mask = NOTHING,
 ) -> Ended:
     """Run a command that nobody trusts, as `run` does, in its sandbox and under its limits.
 
-    Output past its limit ends the command; it is neither kept nor passed on. Raises SandboxFailed
+    Output past its limit ends the command; it is neither kept nor passed on. mask: what is never
+    told of it. Raises SandboxFailed
     when its sandbox cannot be made, which is no fault of the command's.
     """
-    output = Output(limit=wrapped.limits.output_mb * MIB, log=log, on_output=on_output)
+    output = Output(limit=wrapped.limits.output_mb * MIB, log=log, on_output=on_output, mask=mask)
     terms = _Terms(timeout_s, soft_timeout_s, wrapped.limits, wrapped.writable)
     with sandbox.launching(wrapped) as launch:
         ended = _run(launch, terms, leash, stdin, output)

@@ -56,11 +56,11 @@ class Credentials:
 
     def redact(self, text: str) -> str:
         """The text without the token, should anything ever have said it."""
-        try:
-            token = token_in(self._token.read_text())
-        except OSError:
-            token = ""
-        return redact(text, (token,))
+        return redact(text, (token_in(_text(self._token)),))
+
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody is ever told of it: the token and the key, as far as there are any."""
+        return token_in(_text(self._token)), _text(self.folder / KEY_FILE)
 
     @property
     def _token(self) -> Path:
@@ -79,6 +79,13 @@ class Credentials:
             argv += ["-F", "/dev/null", "-oIdentitiesOnly=yes", "-oIdentityAgent=none"]
             argv += ["-i", str(key)]
         return shlex.join(argv)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _ssh_word(path: Path) -> str:

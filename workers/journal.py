@@ -12,6 +12,7 @@ from workers.artifacts import Given
 from workers.command import Ended
 from workers.cutting import STEP_OUTPUT_CHARS
 from workers.live import Log
+from workers.mask import NOTHING
 
 MAX_STEPS = 500
 
@@ -28,6 +29,8 @@ class Journal:
         self._logs: dict[str, Path] = {}
         self._notes: list[str] = []
         self.sub_beads: list[SubBead] = []
+        self.mask = NOTHING
+        """What nobody is told, whatever says it."""
         self.output = ""
         """The end of what the last command of the bead's own wrote."""
 
@@ -57,14 +60,14 @@ class Journal:
         return self._folder / f"{len(self._steps):03}.txt"
 
     def begin(self, name: str, argv: Sequence[str]) -> Callable[[bytes], None]:
-        """A step begins; what is returned takes its output as it comes."""
-        self._live.begin(name, argv)
+        """A step begins; what is returned takes its output, masked, as it comes."""
+        self._live.begin(name, self.mask.value(tuple(argv)))
         return lambda chunk: self._live.write(name, chunk)
 
     def show(self, name: str, argv: Sequence[str], ended: Ended) -> None:
         """A step that was not shown while it ran, whole."""
-        self._live.begin(name, argv)
-        self._live.write(name, ended.output.encode())
+        self._live.begin(name, self.mask.value(tuple(argv)))
+        self._live.write(name, self.mask.text(ended.output).encode())
         self._live.end(name, ended.exit_code, ended.duration_s)
 
     def finish(self, name: str, ended: Ended) -> None:

@@ -27,43 +27,16 @@ from detect_secrets.settings import get_filters, get_plugins, transient_settings
 from detect_secrets.util.code_snippet import get_code_snippet
 from detect_secrets.util.inject import call_function_with_arguments
 
+from workers.added import added_lines
 from workers.leaks import BASELINE, Leak
 
 MAX_LEAKS = 50
-LONGEST_LINE = 4_000
-"""Characters of a line that are looked at: what follows is generated, and slow to search."""
 LEAST_LENGTH, LEAST_ENTROPY = 10, 3.0
 """Of a value that is guessed at; the entropy in bits a character. It has letters and digits too."""
 
 _GUESSED = {"Secret Keyword", "Basic Auth Credentials"}
 """Told by what stands beside them alone, as in every test of a login."""
 _LEFT_OUT = {"HexHighEntropyString", "Base64HighEntropyString", "IPPublicDetector"}
-_HUNK = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
-
-
-def added_lines(diff: bytes) -> Iterator[tuple[str, int, str]]:
-    """File, number and text of each line that a diff without context adds."""
-    file, number, left = "", 0, 0
-    for line in diff.split(b"\n"):
-        if left > 0 and line.startswith(b"+"):
-            left -= 1
-            if b"\0" not in line:
-                yield file, number, line[1:].decode(errors="replace")[:LONGEST_LINE]
-            number += 1
-        elif line.startswith(b"+++ "):
-            file = _file(line[4:])
-        elif hunk := _HUNK.match(line):
-            number = int(hunk[1])
-            counted = re.match(rb"@@ -\S+ \+\d+,(\d+) @@", line)
-            left = int(counted[1]) if counted else 1
-
-
-def _file(shown: bytes) -> str:
-    """A file's name as git shows it: quoted as in C where it is odd."""
-    name = shown.rstrip(b"\t\r")
-    if name.startswith(b'"'):
-        name = name[1:-1].decode("unicode_escape").encode("latin-1", errors="replace")
-    return name.removeprefix(b"b/").decode(errors="replace")
 
 
 def known(baseline: bytes) -> set[tuple[str, str]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from workers.added import added_lines
+from workers.mask import Mask
 
 BASELINE = ".secrets.baseline"
 """detect-secrets' own list of what is known and let pass."""
@@ -15,6 +19,14 @@ class Leak:
     file: str
     line: int
     kind: str
+
+
+def of_credentials(diff: bytes, mask: Mask) -> Iterator[Leak]:
+    """Where the diff adds a credential that the agent itself knows, whatever it looks like."""
+    if mask.words:
+        for file, number, line in added_lines(diff):
+            if mask.text(line) != line:
+                yield Leak(file, number, "a credential that this project's agents were given")
 
 
 def explain(leaks: tuple[Leak, ...]) -> str:

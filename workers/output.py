@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from workers.limits import MIB, Hit, Limit
+from workers.mask import NOTHING, Mask, Masked
 
 TAIL_BYTES = 64 * 1024
 """How much of a command's output is kept in memory: its end."""
@@ -25,10 +26,14 @@ class Output:
         limit: int | None = None,
         log: Path | None = None,
         on_output: Callable[[bytes], None] | None = None,
+        mask: Mask = NOTHING,
     ) -> None:
-        """limit: bytes in all. log: a file that is made for it. Raises OSError."""
+        """limit: bytes in all. log: a file that is made for it. mask: what is never told of it.
+
+        Raises OSError.
+        """
         self._tail = _Tail()
-        self._limit, self._on_output = limit, on_output
+        self._limit, self._on_output, self._masked = limit, on_output, Masked(mask)
         self._log: IO[bytes] | None = log.open("wb", buffering=0) if log is not None else None
         self.size = 0
         self.log_error = ""
@@ -44,18 +49,7 @@ class Output:
         if self._limit is not None:
             kept = chunk[: max(0, self._limit - self.size)]
         self.size += len(chunk)
-        if not kept:
-            return
-        self._tail.add(kept)
-        if self._log is not None:
-            try:
-                self._log.write(kept)
-            except OSError as error:
-                # The command goes on: its log is lost, not its result.
-                self.log_error = str(error)
-                self._shut()
-        if self._on_output is not None:
-            self._on_output(kept)
+        self._tell(self._masked.feed(kept))
 
     def hit(self) -> Hit | None:
         """The limit, if it said more than it may."""
@@ -68,8 +62,23 @@ class Output:
         return self._tail.text()
 
     def close(self) -> None:
-        """Close the log."""
+        """It says no more: tell what is left, and close the log."""
+        self._tell(self._masked.finish())
         self._shut()
+
+    def _tell(self, kept: bytes) -> None:
+        if not kept:
+            return
+        self._tail.add(kept)
+        if self._log is not None:
+            try:
+                self._log.write(kept)
+            except OSError as error:
+                # The command goes on: its log is lost, not its result.
+                self.log_error = str(error)
+                self._shut()
+        if self._on_output is not None:
+            self._on_output(kept)
 
     def _shut(self) -> None:
         if self._log is not None:

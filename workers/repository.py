@@ -32,6 +32,7 @@ from workers.credentials import Credentials
 from workers.fencing import Placed, Token
 from workers.git import PROTOCOLS, Git
 from workers.leaks import Leak
+from workers.mask import NOTHING, Mask
 from workers.mirror import Quota
 from workers.pushing import Target
 from workers.tree import entries
@@ -178,8 +179,11 @@ class Repository:
         """What the working tree holds that its parent does not, except what was settled."""
         return self._staging.changes(self.parent)
 
-    def scan(self, found: Changes) -> tuple[Leak, ...]:
-        """What the changes seem to give away; nothing where the project's rules want no search."""
+    def scan(self, found: Changes, mask: Mask = NOTHING) -> tuple[Leak, ...]:
+        """What the changes seem to give away, what is masked above all.
+
+        It is nothing where the project's rules want no search.
+        """
         if not self._project.rules.scan_secrets or not found:
             return ()
         listed, searched = self._asking.file("baseline"), self._asking.file("searched")
@@ -199,7 +203,8 @@ class Repository:
                 "searched for secrets: leave generated files out, or put them into .gitignore",
             )
         must(ended, "git diff-tree failed")
-        return self._search(searched, listed)
+        given = leaks.of_credentials(searched.read_bytes(), mask)
+        return (*given, *self._search(searched, listed))
 
     def commit(self, found: Changes, described: str = "") -> str:
         """Commit the changes; the same work on the same parent is the same commit.

@@ -173,6 +173,7 @@ class Workbench:
                 soft_timeout_s=step.soft_timeout_s,
                 on_output=on_output,
                 log=whole,
+                mask=self._journal.mask,
             )
         except SandboxFailed as failed:
             raise WorkFailed(FailureClass.INFRA, failed.detail) from failed

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import pytest
 from agent_stand import MEND, TEST_COMMAND, git, make_repository
 
 from loom.domain.bead import Bead
+from loom.domain.credential import token_file
 from loom.domain.evidence import FailureClass, Outcome
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
+from loom.domain.rules import Rules
 from workers.attempt import Attempt, Means
 from workers.command import Leash
 from workers.lease import Lease
-from workers.live import Silent
+from workers.live import Log, Silent
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -45,6 +47,8 @@ def attempt(tmp_path: Path, repository: Path) -> Try:
         epoch: int = 1,
         test_command: tuple[str, ...] = TEST_COMMAND,
         address: str = "",
+        rules: Rules | None = None,
+        live: Log | None = None,
         **fields: Any,
     ) -> Outcome:
         values: dict[str, Any] = {
@@ -57,7 +61,12 @@ def attempt(tmp_path: Path, repository: Path) -> Try:
         with Lease(lambda: 60.0, 60.0, time.monotonic(), leash.pull) as lease:
             return Attempt(
                 Bead(**values | fields),
-                Project("demo", address or str(repository), test_command=test_command),
+                Project(
+                    "demo",
+                    address or str(repository),
+                    test_command=test_command,
+                    rules=rules or Rules(),
+                ),
                 epoch,
                 lease=lease,
                 leash=leash,
@@ -68,7 +77,7 @@ def attempt(tmp_path: Path, repository: Path) -> Try:
                     path=PATH,
                     git_timeout_s=60.0,
                 ),
-                live=Silent(),
+                live=live or Silent(),
             ).run()
 
     return run
@@ -228,6 +237,69 @@ def test_a_command_of_the_work_is_asked_to_end_before_it_is_killed(attempt: Try)
     assert outcome.failure_class is FailureClass.TIMEOUT
     assert outcome.steps[-1].exit_code == 3
     assert outcome.output.endswith("was asked\n")
+
+
+class Follower(Silent):
+    """Somebody who follows the live log."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+
+    def begin(self, step: str, argv: Sequence[str] = ()) -> None:
+        """A step begins."""
+        self.seen += f"$ {step} {argv}\n".encode()
+
+    def write(self, step: str, chunk: bytes) -> None:
+        """Its command wrote this."""
+        self.seen += chunk
+
+
+VENDOR_KEY = "vendor-key-4711"
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> None:
+    """What an operator gave to the project's agents."""
+    home = tmp_path / "home"
+    (home / "git").mkdir(parents=True)
+    for name, text in (
+        ("command.env", f"VENDOR_KEY={VENDOR_KEY}\n"),
+        ("git/token", token_file("token-of-the-repository")),
+    ):
+        (home / name).write_text(text)
+        (home / name).chmod(0o600)
+
+
+@pytest.mark.usefixtures("credentials")
+def test_nothing_tells_the_credentials_that_the_agent_was_given(attempt: Try) -> None:
+    code = (
+        "import json, os, sys, time\n"
+        "key = os.environ['VENDOR_KEY']\n"
+        "os.write(1, key[:7].encode()); time.sleep(0.1); os.write(1, key[7:].encode() + b'\\n')\n"
+        "print('token-of-the-' + 'repository')\n"
+        "open(os.environ['LOOM_REPORT_FILE'], 'w').write(json.dumps({'notes': key,\n"
+        "    'outcome': 'failed', 'reason': 'no answer to ' + key}))\n"
+    ).replace("{", "{{").replace("}", "}}")  # fmt: skip
+    follower = Follower()
+    outcome = attempt({}, rules=Rules(command=("python3", "-c", code)), live=follower)
+    assert outcome.failure_class is FailureClass.WORK
+    assert outcome.output == "[masked]\n[masked]\n"
+    assert (outcome.notes, outcome.reason.split()[-1]) == ("[masked]", "[masked]")
+    assert b"[masked]\n[masked]\n" in follower.seen
+    for told in (repr(outcome), follower.seen.decode()):
+        assert VENDOR_KEY not in told
+        assert "token-of-the-repository" not in told
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_change_that_holds_a_credential_of_the_agent_is_not_committed(
+    repository: Path, attempt: Try
+) -> None:
+    code = "import os; open('conf', 'w').write('\\n' + os.environ['VENDOR_KEY'])"
+    outcome = attempt({}, rules=Rules(command=("python3", "-c", code)))
+    assert outcome.failure_class is FailureClass.WORK
+    assert "conf line 2: a credential that this project's agents were given" in outcome.reason
+    assert not git("branch", "--list", "agent/bd-1", cwd=repository)
 
 
 def test_the_workspace_is_gone_afterwards(tmp_path: Path, attempt: Try) -> None:

@@ -14,7 +14,8 @@ import pytest
 from loom.domain.evidence import Artifact
 from loom.errors import Exhausted, Invalid, LoomError, TooLarge, Unavailable
 from workers import beneath
-from workers.artifacts import MAX_NOTES, Bounds, Collected, Given, collect
+from workers.artifacts import MAX_NOTES, PIECE, Bounds, Collected, Given, collect
+from workers.mask import NOTHING, Mask
 
 ATTEMPT = ("shop", "b-1", 2)
 ROOMY = Bounds()
@@ -63,7 +64,11 @@ class Checkout:
         file.write_bytes(content)
 
     def collect(
-        self, *patterns: str, given: Sequence[Given] = (), bounds: Bounds = ROOMY
+        self,
+        *patterns: str,
+        given: Sequence[Given] = (),
+        bounds: Bounds = ROOMY,
+        mask: Mask = NOTHING,
     ) -> Collected:
         return collect(
             self.keeper,
@@ -73,6 +78,7 @@ class Checkout:
             given=given,
             bounds=bounds,
             wait=self.waits.append,
+            mask=mask,
         )
 
 
@@ -97,6 +103,16 @@ def test_files_that_match_are_kept_with_their_hash_size_and_type(checkout: Check
     assert archive.media_type == "application/octet-stream"
     assert (report.size, report.media_type) == (12, "text/xml")
     assert checkout.keeper.held[report.sha256] == b"<testsuite/>"
+
+
+def test_a_file_that_holds_a_credential_of_the_agent_is_not_kept(checkout: Checkout) -> None:
+    checkout.write("dist/a", b"\0" * (PIECE - 4) + b"token-of-mine\0")
+    checkout.write("dist/b", b"token-of-others")
+    found = checkout.collect("dist/", mask=Mask(["token-of-mine"]))
+    assert names(found) == ["dist/b"]
+    (note,) = found.notes
+    assert note.startswith("dist/a: not kept, as it holds a credential ")
+    assert "token-of-mine" not in note
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from workers.leak_search import added_lines, known, search
+from workers.added import added_lines
+from workers.leak_search import known, search
 from workers.leaks import Leak, explain
 
 REAL = "wJ4lrXUtnFE7MIK" + "9MDENGbPxRfi"
