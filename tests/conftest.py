@@ -1,13 +1,26 @@
-"""What the tests share: real servers of their own, started once when the first test asks."""
+"""What the tests share: real servers of their own, started once when the first test asks.
+
+With `pytest -n 3` all its processes share them: a file that uses them takes a database, and a
+vhost (make_vhost, on_vhost), that is named after it. What changes a whole server needs its own
+(private_infrastructure).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from loom.testing.infrastructure import Infrastructure, private_infrastructure
+from loom.testing.infrastructure import (
+    Infrastructure,
+    infrastructure_in,
+    own_folder,
+    private_infrastructure,
+    remove,
+)
 
 # A test that says nothing else tries this many examples: the suite stays
 # short. `pytest --hypothesis-profile=thorough` tries more.
@@ -16,8 +29,31 @@ settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("short")
 
 
+FOLDER = "loom_infrastructure_folder"
+"""What a process of xdist's is told: where the servers are that it shares with the others."""
+_folder = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give all processes of the run one folder, in which the first that needs them starts them."""
+    stash = node.config.stash
+    if _folder not in stash:
+        stash[_folder] = own_folder()
+    node.workerinput[FOLDER] = str(stash[_folder])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what the processes of the run shared."""
+    if _folder in config.stash:
+        remove(config.stash[_folder])
+
+
 @pytest.fixture(scope="session")
-def infrastructure() -> Iterator[Infrastructure]:
+def infrastructure(pytestconfig: pytest.Config) -> Iterator[Infrastructure]:
     """RabbitMQ, PostgreSQL and PgBouncer; take a vhost or a database of your own on them."""
+    if told := getattr(pytestconfig, "workerinput", None):
+        yield infrastructure_in(Path(told[FOLDER]))
+        return
     with private_infrastructure() as started:
         yield started

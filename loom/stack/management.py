@@ -18,10 +18,14 @@ TIMEOUT_S = 10.0
 
 
 class Management:
-    """The API of one stack's broker. Every call raises Unavailable when it does not answer."""
+    """The API of one stack's broker, for one vhost on it.
 
-    def __init__(self, home: Home, addresses: Addresses) -> None:
+    Every call raises Unavailable when it does not answer.
+    """
+
+    def __init__(self, home: Home, addresses: Addresses, vhost: str = VHOST) -> None:
         self._base = f"http://{addresses.address('management')}/api"
+        self._vhost = _part(vhost)
         self._login = ("operator", home.secret(credentials.broker("operator")))
 
     def put_user(self, name: str, password: str, permission: Permission) -> None:
@@ -30,28 +34,28 @@ class Management:
         self._put(f"users/{_part(name)}", {"password_hash": hashed, "tags": ""})
         # The limits first, so that there is no moment without them.
         for topic in topics_as_json(permission):
-            self._put(f"topic-permissions/{_part(VHOST)}/{_part(name)}", topic)
-        self._put(f"permissions/{_part(VHOST)}/{_part(name)}", as_json(permission))
+            self._put(f"topic-permissions/{self._vhost}/{_part(name)}", topic)
+        self._put(f"permissions/{self._vhost}/{_part(name)}", as_json(permission))
 
     def exchanges(self) -> list[dict[str, Any]]:
         """Every exchange of the vhost."""
-        return self._list(f"exchanges/{_part(VHOST)}")
+        return self._list(f"exchanges/{self._vhost}")
 
     def queues(self) -> list[dict[str, Any]]:
         """Every queue of the vhost."""
-        return self._list(f"queues/{_part(VHOST)}")
+        return self._list(f"queues/{self._vhost}")
 
     def bindings(self) -> list[dict[str, Any]]:
         """Every binding of the vhost."""
-        return self._list(f"bindings/{_part(VHOST)}")
+        return self._list(f"bindings/{self._vhost}")
 
     def permissions(self) -> list[dict[str, Any]]:
         """Every user's permission on the vhost."""
-        return self._list(f"vhosts/{_part(VHOST)}/permissions")
+        return self._list(f"vhosts/{self._vhost}/permissions")
 
     def topic_permissions(self) -> list[dict[str, Any]]:
         """Every limit of a user by routing key on the vhost."""
-        return self._list(f"vhosts/{_part(VHOST)}/topic-permissions")
+        return self._list(f"vhosts/{self._vhost}/topic-permissions")
 
     def overview(self) -> dict[str, Any]:
         """The broker's version and totals."""

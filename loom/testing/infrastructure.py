@@ -1,19 +1,26 @@
-"""RabbitMQ, PostgreSQL and PgBouncer of a test's own, real and private, gone when it ends."""
+"""RabbitMQ, PostgreSQL and PgBouncer of the tests' own, real and private, gone when they end.
+
+One test may have them for itself (private_infrastructure), or several test processes together
+(own_folder, infrastructure_in): then each takes a vhost and a database of its own on them.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 
 from loom.errors import Conflict
+from loom.messaging.topology import permission_of
 from loom.settings import BrokerSettings, LedgerSettings
 from loom.settings.ledger import MigrationSettings
 from loom.stack import binaries, credentials, holder, postgres, rabbitmq, services
@@ -24,15 +31,19 @@ from loom.stack.ports import HOST, SPAN, Ports
 PREFIX = "loom-test-"
 OWNER = "owner"
 """The file that names the process whose servers these are."""
+IDLE_S = 15
+"""How long PgBouncer keeps a connection that nobody uses: many databases come and go here, and
+PostgreSQL has connections for one or two."""
 LOWEST, HIGHEST = 20_000, 32_000
 """Below the ports that the kernel hands out by itself (ip_local_port_range)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Infrastructure:
-    """The servers, and how each is reached."""
+    """The servers, and how each is reached. vhost: where Loom's users are asked to meet."""
 
     stack: Stack
+    vhost: str = rabbitmq.VHOST
 
     @property
     def home(self) -> Home:
@@ -54,12 +65,12 @@ class Infrastructure:
         """The broker as its operator, who may do everything."""
         return self.broker_as("operator")
 
-    def broker_as(self, user: str, vhost: str = rabbitmq.VHOST) -> BrokerSettings:
+    def broker_as(self, user: str) -> BrokerSettings:
         """The broker as one of Loom's users, who may do what the topology grants them."""
         return BrokerSettings(
             host=HOST,
             port=self.ports.of("amqp"),
-            vhost=vhost,
+            vhost=self.vhost,
             username=user,
             password=self.home.secret(credentials.broker(user)),
         )
@@ -108,16 +119,28 @@ class Infrastructure:
     def make_database(self, name: str) -> LedgerSettings:
         """Make an empty database of that name with Loom's roles, for one test's own use."""
         plan = self.stack.plan()
-        postgres.make_roles(binaries.find(), self.ports, plan.role_passwords(), database=name)
+        # PostgreSQL refuses to change a role from two sides at once.
+        with _alone(self.home.path.parent):
+            postgres.make_roles(binaries.find(), self.ports, plan.role_passwords(), database=name)
         return self.database_named(name)
 
     def make_vhost(self, name: str) -> BrokerSettings:
         """Make an empty vhost of that name which the operator may use, for one test's own use."""
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        return self.on_vhost(name).broker
+
+    def on_vhost(self, name: str) -> Infrastructure:
+        """The same servers with an empty vhost of that name, where each of Loom's users may do
+        what the topology grants it; for one file's own use."""
+        wanted = {
+            "vhosts": [{"name": name}],
+            "permissions": [
+                {"user": user, "vhost": name, **rabbitmq.as_json(permission_of(user))}
+                for user in credentials.BROKER_USERS
+            ],
+        }
         with self.management() as api:
-            api.put(f"/api/vhosts/{name}", json={}).raise_for_status()
-            api.put(f"/api/permissions/{name}/operator", json=everything).raise_for_status()
-        return self.broker_as("operator", vhost=name)
+            api.post("/api/definitions", json=wanted).raise_for_status()
+        return replace(self, vhost=name)
 
     def management(self) -> httpx.Client:
         """RabbitMQ's management API, as the operator."""
@@ -165,6 +188,61 @@ def _identity(pid: int) -> str:
     return f"{pid} {fields[19]}"
 
 
+def own_folder() -> Path:
+    """A folder of this process's for servers that are not started yet; give it to remove."""
+    sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    (folder / OWNER).write_text(_identity(os.getpid()))
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """End the servers of that folder, if somebody started them, and remove it."""
+    home = Home(folder / "home")
+    if (home.path / "stack.json").exists():
+        Stack(home, home.ports()).kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def infrastructure_in(folder: Path) -> Infrastructure:
+    """The servers of that folder; the process that asks first starts them, while others wait."""
+    home, run = Home(folder / "home"), folder / "run"
+    with _alone(folder):
+        if not run.exists():
+            stack = Stack(home, free_ports())
+            try:
+                stack.up(only=services.INFRASTRUCTURE)
+                _forget_idle_connections(stack)
+            except BaseException:
+                stack.kill()
+                raise
+            run.touch()
+    return Infrastructure(Stack(home, home.ports()))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process at a time is in such a block for that folder."""
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_idle_connections(stack: Stack) -> None:
+    admin = credentials.POOLER_ADMIN
+    subprocess.run(
+        [
+            str(binaries.find().postgres / "psql"),
+            f"host={HOST} port={stack.ports.of('pgbouncer')} user={admin} dbname=pgbouncer",
+            f"--command=SET server_idle_timeout = {IDLE_S}",
+        ],
+        env={"PGPASSWORD": stack.home.secret(credentials.postgres(admin))},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
 @contextmanager
 def private_infrastructure(
     only: tuple[str, ...] = services.INFRASTRUCTURE,
@@ -173,13 +251,10 @@ def private_infrastructure(
 
     only: which of them. The database `loom` has its roles, and no schema yet.
     """
-    sweep(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    (folder / OWNER).write_text(_identity(os.getpid()))
+    folder = own_folder()
     stack = Stack(Home(folder / "home"), free_ports())
     try:
         stack.up(only=only)
         yield Infrastructure(stack)
     finally:
-        stack.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)

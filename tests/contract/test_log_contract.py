@@ -278,7 +278,7 @@ def test_what_guards_against_repetition_is_forgotten_when_it_is_old(
     report = said(made[0].items[0], PROVEN)
     world.report(report)
     assert world.engine.forget_old(Ages()) == Forgotten()
-    owner = infrastructure.migration_named("ledger_contract")
+    owner = infrastructure.migration_named("test_log_contract")
     with psycopg.connect(
         host=owner.host, port=owner.port, dbname=owner.name, user=owner.user,
         password=owner.password.get_secret_value(), autocommit=True,

@@ -1,10 +1,7 @@
 """loom.broker on a real RabbitMQ: consuming, trouble on the wire, drift and dead-lettering."""
 
-import os
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pika
 import pytest
@@ -30,7 +27,6 @@ from loom.messaging.topology import (
     of_project,
     task_key,
 )
-from loom.stack import binaries, rabbitmq
 from loom.testing.relay import Relay
 
 TIMEOUT_S = 10
@@ -255,39 +251,6 @@ def open_connections(api, vhost):
         found = api.get(f"/api/vhosts/{vhost}/connections").raise_for_status().json()
         if found:
             return [connection["name"] for connection in found]
-
-
-def test_a_broker_low_on_memory_is_told_from_one_that_hangs(infrastructure, settings, publisher):
-    publish(publisher, a_task(1))
-    with alarm(infrastructure):
-        outcomes = publisher.publish([a_task(2)], TIMEOUT_S * 3)
-        assert [outcome.status.value for outcome in outcomes] == ["unconfirmed"]
-        assert "takes no messages" in outcomes[0].reason
-        (outcome,) = publisher.publish([a_task(3)], TIMEOUT_S * 3)
-        assert "takes no messages" in outcome.reason
-    while not publisher.publish([a_task(4)], TIMEOUT_S)[0].confirmed:
-        pass
-    # The one that was on its way when the alarm came was taken after all; the refused was not.
-    assert ids(take(settings, QUEUE, 3)) == ["m0001", "m0002", "m0004"]
-
-
-@contextmanager
-def alarm(infrastructure):
-    """The broker believes that it is short of memory, and blocks whoever publishes."""
-    watermark(infrastructure, "0.0000001")
-    try:
-        yield
-    finally:
-        watermark(infrastructure, "0.4")
-
-
-def watermark(infrastructure, share):
-    subprocess.run(
-        [binaries.find().rabbitmq / "rabbitmqctl", "set_vm_memory_high_watermark", share],
-        env={**os.environ, **rabbitmq.environment(infrastructure.home, infrastructure.ports)},
-        check=True,
-        capture_output=True,
-    )
 
 
 def test_declaring_again_changes_nothing_and_finds_no_drift(settings):

@@ -41,6 +41,12 @@ TIMEOUT_S = 10
 
 
 @pytest.fixture(scope="module")
+def infrastructure(infrastructure):
+    """The servers, with a vhost of this file's own where each user has its permissions."""
+    return infrastructure.on_vhost("dead_letters")
+
+
+@pytest.fixture(scope="module")
 def ledger(infrastructure):
     """The real database service on a database of this file's own."""
     settings = infrastructure.make_database("dead_letters")
@@ -57,8 +63,8 @@ def control(ledger):
 
 @pytest.fixture
 def broker(infrastructure, control):
-    """Loom's own vhost, with the project's queues as empty as they were made, and nothing owed to
-    them by beads that another test left."""
+    """The file's own vhost, with the project's queues as empty as they were made, and nothing
+    owed to them by beads that another test left."""
     for bead in control.list_beads(PROJECT, page_size=500).items:
         if bead.state != "closed":
             control.cancel_bead(bead.id, BY)

@@ -28,6 +28,12 @@ PROVEN = Outcome(True, (Step("test", ("true",), 0, 1.0, "ok"),))
 
 
 @pytest.fixture(scope="module")
+def infrastructure(infrastructure):
+    """The servers, with a vhost of this file's own where each user has its permissions."""
+    return infrastructure.on_vhost("ingester_dispatcher_engine")
+
+
+@pytest.fixture(scope="module")
 def ledger(infrastructure):
     """The real database service on a database of this file's own; leases end at once."""
     name = "ingester_dispatcher_engine"
@@ -46,7 +52,7 @@ def control(ledger):
 
 @pytest.fixture
 def broker(infrastructure):
-    """Loom's own vhost, so that each process has the permissions of its user and no more."""
+    """The file's own vhost, where each process has the permissions of its user and no more."""
     declare(infrastructure.broker, "test", [CORE, of_project("calculator")])
     return infrastructure.broker
 

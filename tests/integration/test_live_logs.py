@@ -92,13 +92,19 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
+def infrastructure(infrastructure: Infrastructure) -> Infrastructure:
+    """The servers, with a vhost of this file's own where each user has its permissions."""
+    return infrastructure.on_vhost("live_logs")
+
+
+@pytest.fixture(scope="module")
 def stage(infrastructure: Infrastructure) -> Iterator[Stage]:
     settings = infrastructure.make_database("live_logs")
     owner = infrastructure.migration_named("live_logs")
     migrate.upgrade(owner)
     assert not declare(infrastructure.broker, "test", [CORE, of_project(PROJECT)])
     password = "password-of-lively"
-    Management(infrastructure.home, infrastructure.ports).put_user(
+    Management(infrastructure.home, infrastructure.ports, infrastructure.vhost).put_user(
         agent_user(PROJECT), password, topology.permission_of_agent(PROJECT)
     )
     login = BrokerSettings(username=agent_user(PROJECT), password=password)

@@ -110,6 +110,12 @@ def _connect(broker: BrokerSettings) -> pika.BlockingConnection:
 
 
 @pytest.fixture(scope="module")
+def infrastructure(infrastructure: Infrastructure) -> Infrastructure:
+    """The servers, with a vhost of this file's own where each user has its permissions."""
+    return infrastructure.on_vhost("projects_apart")
+
+
+@pytest.fixture(scope="module")
 def border(infrastructure: Infrastructure) -> Iterator[Border]:
     settings = infrastructure.make_database("projects_apart")
     migrate.upgrade(infrastructure.migration_named("projects_apart"))
@@ -118,7 +124,7 @@ def border(infrastructure: Infrastructure) -> Iterator[Border]:
     (kept,) = publisher.publish([Envelope(TASKS, task_key(SOUTH), b"kept", "kept", "corr")], 10)
     publisher.close()
     assert kept.confirmed
-    management = Management(infrastructure.home, infrastructure.ports)
+    management = Management(infrastructure.home, infrastructure.ports, infrastructure.vhost)
     password = "password-of-north"
     management.put_user(agent_user(NORTH), password, topology.permission_of_agent(NORTH))
     login = BrokerSettings(username=agent_user(NORTH), password=password)
@@ -372,7 +378,9 @@ def test_the_broker_dead_letters_what_is_rejected_without_any_right_of_who_rejec
     border: Border, infrastructure: Infrastructure
 ) -> None:
     may = topology.Permission("^$", "^$", f"^{task_key(NORTH)}$")
-    Management(infrastructure.home, infrastructure.ports).put_user("reader", "its-password", may)
+    Management(infrastructure.home, infrastructure.ports, infrastructure.vhost).put_user(
+        "reader", "its-password", may
+    )
     message_id = new_message_id()
     publisher = Publisher(border.broker, "test")
     task = Envelope(TASKS, task_key(NORTH), b"{", message_id, "corr")

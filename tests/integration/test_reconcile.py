@@ -44,6 +44,12 @@ NAME = "reconcile"
 
 
 @pytest.fixture(scope="module")
+def infrastructure(infrastructure: Infrastructure) -> Infrastructure:
+    """The servers, with a vhost of this file's own where each user has its permissions."""
+    return infrastructure.on_vhost("reconcile")
+
+
+@pytest.fixture(scope="module")
 def ledger(infrastructure: Infrastructure) -> Iterator[RunningDatabase]:
     """The real database service on a database of this file's own."""
     settings = infrastructure.make_database(NAME)
@@ -55,7 +61,7 @@ def ledger(infrastructure: Infrastructure) -> Iterator[RunningDatabase]:
 
 @pytest.fixture
 def broker(infrastructure: Infrastructure) -> Iterator[BrokerSettings]:
-    """Loom's own vhost, with the project's queues empty."""
+    """The file's own vhost, with the project's queues empty."""
     declare(infrastructure.broker, "test", [CORE, of_project(PROJECT)])
     purge(infrastructure)
     yield infrastructure.broker
