@@ -1,6 +1,8 @@
 # Two commands do all: `make up` runs Loom and its demo from nothing, `make test` passes the tests.
 VENV ?= .venv
 export LOOM_VENV := $(abspath $(VENV))
+# Compiled once, not by each of the many processes of a run.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
 .PHONY: help up down status test drill unit lint format install install-test install-drill lock proto
