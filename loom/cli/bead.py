@@ -10,8 +10,9 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from loom.cli import acting, artifact, evidence, livelog, output, profile, work
+from loom.cli import acting, artifact, comment, evidence, livelog, output, profile, work
 from loom.cli.moment import Moment
+from loom.clients.commenting import comment_to_json
 from loom.clients.control import ControlClient
 from loom.clients.representation import attempt_to_json, bead_to_json, why_to_json
 from loom.domain.bead import Amendment, Bead, NewBead
@@ -33,7 +34,7 @@ def bead() -> None:
 
 for _act in (
     acting.cancel, acting.unblock, acting.refile, livelog.logs, artifact.list_artifacts,
-    artifact.artifact,
+    artifact.artifact, comment.comment,
 ):  # fmt: skip
     bead.add_command(_act)
 
@@ -140,13 +141,19 @@ def show(ctx: click.Context, bead_id: str, wait: bool, as_json: bool) -> None:
         if wait:
             found = follow(client, found, _teller(as_json))
         tries = client.list_attempts(bead_id)
+        said = comment.of_bead(client, bead_id)
     if as_json:
-        output.as_json(bead_to_json(found) | {"attempts": [*map(attempt_to_json, tries)]})
+        output.as_json(
+            bead_to_json(found)
+            | {"attempts": [*map(attempt_to_json, tries)]}
+            | {"comments": [*map(comment_to_json, said)]}
+        )
     else:
         _show(found)
         for last in tries[-1:]:
             click.echo()
             evidence.show(last, outputs=False)
+        comment.show_last(said)
     if wait and not output.succeeded(found):
         ctx.exit(1)
 

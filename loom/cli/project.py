@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from loom.cli import inspecting, output, profile, ruling
+from loom.cli import comment, inspecting, output, profile, ruling
 from loom.cli.argv import Argv
 from loom.cli.credential import credential
 from loom.clients.representation import project_to_json
@@ -34,6 +34,7 @@ def project() -> None:
 
 
 project.add_command(inspecting.inspect)
+project.add_command(comment.of_project)
 
 
 @project.command()

@@ -12,6 +12,7 @@ import httpx
 from loom.clients import reconciliation
 from loom.clients.agents import AgentCalls
 from loom.clients.answers import Filed, Page
+from loom.clients.commenting import CommentingCalls
 from loom.clients.downloads import DownloadCalls
 from loom.clients.following import FollowingCalls
 from loom.clients.operating import OperatingCalls
@@ -36,7 +37,7 @@ from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavaila
 TIMEOUT_S = 15.0
 
 
-class ControlClient(DownloadCalls, OperatingCalls, AgentCalls, FollowingCalls):
+class ControlClient(DownloadCalls, OperatingCalls, AgentCalls, FollowingCalls, CommentingCalls):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 
     Raises Unavailable when it cannot be reached and DeadlineExceeded when it does not answer.

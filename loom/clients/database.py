@@ -14,6 +14,7 @@ import stamina
 from loom.clients.access import AccessCalls
 from loom.clients.answers import Filed, Page
 from loom.clients.breaker import Breaker
+from loom.clients.comments import CommentCalls
 from loom.clients.events import EventCalls
 from loom.clients.logs import LogCalls
 from loom.clients.presence import PresenceCalls
@@ -34,6 +35,7 @@ from loom.rpc.channel import connect
 from loom.rpc.v1 import (
     access_pb2_grpc,
     agents_pb2_grpc,
+    comments_pb2_grpc,
     database_pb2_grpc,
     events_pb2_grpc,
     logs_pb2_grpc,
@@ -60,6 +62,7 @@ class Recorded:
 
 
 class DatabaseClient(
+    CommentCalls,
     EventCalls,
     SteeringCalls,
     WaitingCalls,
@@ -82,6 +85,7 @@ class DatabaseClient(
         self._stub = database_pb2_grpc.DatabaseServiceStub(channel)
         self._access = access_pb2_grpc.AccessServiceStub(channel)
         self._agents = agents_pb2_grpc.AgentServiceStub(channel)
+        self._comments = comments_pb2_grpc.CommentServiceStub(channel)
         self._events = events_pb2_grpc.EventServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._retention = retention_pb2_grpc.RetentionServiceStub(channel)

@@ -15,6 +15,7 @@ from loom.control import (
     agents,
     artifacts,
     beads,
+    comments,
     correlation,
     deadletters,
     docs,
@@ -68,6 +69,7 @@ def create_app(
     for blueprint in (
         projects.routes(ledger),
         beads.routes(ledger),
+        comments.routes(ledger),
         artifacts.routes(ledger, store or artifacts.NoArtifacts()),
         deadletters.routes(ledger),
         interventions.routes(ledger),

@@ -11,6 +11,7 @@ import grpc
 
 from loom.database import (
     access_service,
+    comments_service,
     journal,
     logbook_service,
     presence_service,
@@ -26,6 +27,7 @@ from loom.rpc.server import Server
 from loom.rpc.v1 import (
     access_pb2_grpc,
     agents_pb2_grpc,
+    comments_pb2_grpc,
     database_pb2_grpc,
     events_pb2_grpc,
     logs_pb2_grpc,
@@ -57,6 +59,7 @@ def serve(
     agents = presence_service.AgentService(ledger.presence, service.time_left)
     forgetting = retention.RetentionService(ledger.retention, service.time_left)
     events = journal.EventService(ledger.journal, service.time_left)
+    commenting = comments_service.CommentService(ledger.comments, service.time_left)
     logbook = logbook_service.LogService(ledger.logbook, service.time_left)
     counting = statistics_service.StatisticsService(ledger.statistics, service.time_left)
 
@@ -65,6 +68,7 @@ def serve(
         database_pb2_grpc.add_DatabaseServiceServicer_to_server(service, grpc_server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(access, grpc_server)
         agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, grpc_server)
+        comments_pb2_grpc.add_CommentServiceServicer_to_server(commenting, grpc_server)
         logs_pb2_grpc.add_LogServiceServicer_to_server(logbook, grpc_server)
         retention_pb2_grpc.add_RetentionServiceServicer_to_server(forgetting, grpc_server)
         statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(counting, grpc_server)
@@ -78,6 +82,7 @@ def serve(
             NAME,
             access_service.NAME,
             journal.NAME,
+            comments_service.NAME,
             presence_service.NAME,
             logbook_service.NAME,
             retention.NAME,

@@ -30,6 +30,7 @@ from loom.database import (
 )
 from loom.database.access import Access
 from loom.database.changes import Report
+from loom.database.comments import Comments
 from loom.database.decisions import Judged
 from loom.database.highwater import HighWater
 from loom.database.journal import Journal
@@ -80,6 +81,7 @@ class Ledger:
         self.access = Access(self._run)
         self.logbook = Logbook(self._run)
         self.retention = Retention(self._run)
+        self.comments = Comments(self._run)
         self.statistics = Statistics(self._run)
         self.journal = Journal(self._run, lambda: self._wakeups.count, self._wakeups.wait)
         self.transactions = Transactions(

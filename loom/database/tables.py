@@ -252,6 +252,21 @@ log_chunk = Table(
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=NOW),
 )
 
+comment = Table(
+    "comment",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("bead_id", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    _moment("edited_at"),
+    _moment("deleted_at"),
+    Column("source", Text, nullable=False),
+    Column("mark", Text, nullable=False),
+)
+
 attempt_log = Table(
     "attempt_log",
     metadata,

@@ -41,6 +41,7 @@ TYPES: Mapping[str, str] = {
     "dead_letter.replayed": "letter_id, queue, reason, fingerprint, by",
     "dead_letter.discarded": "letter_id, queue, reason, fingerprint, by; of a whole group letters "
     "(how many) in place of letter_id",
+    "comment.created": "comment_id, author, text (its beginning)",
     "webhook.created": "webhook_id, host, by",
     "webhook.changed": "webhook_id, host, by",
     "webhook.removed": "webhook_id, host, by",

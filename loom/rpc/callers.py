@@ -12,7 +12,7 @@ from loom.errors import Forbidden, Unauthenticated, Unavailable
 _READ = {
     "GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters",
     "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit", "ExplainBead",
-    "GetAgent", "ListAgents", "ReadLog", "WatchLogs", "ListEvents", "WatchEvents",
+    "GetAgent", "ListAgents", "ListComments", "ReadLog", "WatchLogs", "ListEvents", "WatchEvents",
 }  # fmt: skip
 _COUNT = {"GetFlow", "GetSeries", "GetTrip"}
 _INTERVENE = {
@@ -36,6 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | _ACCESS
         | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}
         | {"GetArtifact", "StatArtifacts"}
+        | {"AddComment", "EditComment", "DeleteComment"}
     ),
     "dispatcher": frozenset(
         {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}

@@ -42,6 +42,7 @@ from loom.errors import Conflict, IdempotencyKeyReused, Invalid, Stale
 from loom.messaging.result import ResultMessage
 from loom.rpc import codec
 from loom.testing.access import FakeAccess
+from loom.testing.comments import FakeComments
 from loom.testing.events import FakeEvents
 from loom.testing.letters import FakeLetters
 from loom.testing.logs import FakeLogs
@@ -92,6 +93,7 @@ class _Tables:
 
 
 class FakeLedger(
+    FakeComments,
     FakeLetters,
     FakeWaiting,
     FakePresence,
@@ -115,6 +117,7 @@ class FakeLedger(
         FakeWaiting.__init__(self)
         FakePresence.__init__(self)
         FakeLogs.__init__(self)
+        FakeComments.__init__(self)
         FakeAccess.__init__(self)
         FakeEvents.__init__(self)
         self._lease_s = lease_s
