@@ -14,6 +14,7 @@ from loom.clients.agents import AgentCalls
 from loom.clients.answers import Filed, Page
 from loom.clients.commenting import CommentingCalls
 from loom.clients.downloads import DownloadCalls
+from loom.clients.eventstream import EventStreamCalls
 from loom.clients.following import FollowingCalls
 from loom.clients.operating import OperatingCalls
 from loom.clients.representation import (
@@ -37,7 +38,9 @@ from loom.errors import BY_CODE, DeadlineExceeded, Internal, LoomError, Unavaila
 TIMEOUT_S = 15.0
 
 
-class ControlClient(DownloadCalls, OperatingCalls, AgentCalls, FollowingCalls, CommentingCalls):
+class ControlClient(
+    DownloadCalls, OperatingCalls, AgentCalls, FollowingCalls, EventStreamCalls, CommentingCalls
+):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 
     Raises Unavailable when it cannot be reached and DeadlineExceeded when it does not answer.

@@ -19,6 +19,7 @@ from loom.control import (
     correlation,
     deadletters,
     docs,
+    events,
     interventions,
     livelog,
     pages,
@@ -28,6 +29,7 @@ from loom.control import (
     reconciliation,
 )
 from loom.control.answers.system import IndexOut
+from loom.control.feed import Feed
 from loom.control.followers import Followers
 from loom.control.ledger import Ledger
 from loom.control.operation import Content, operation
@@ -66,6 +68,7 @@ def create_app(
     problem.install(app, pages.frame.shown)
     app.register_blueprint(readiness.routes(parts or {}, breakers or {}))
     app.register_blueprint(docs.routes())
+    followers = Followers(ledger, settings.followers, stopping)
     for blueprint in (
         projects.routes(ledger),
         beads.routes(ledger),
@@ -73,7 +76,8 @@ def create_app(
         artifacts.routes(ledger, store or artifacts.NoArtifacts()),
         deadletters.routes(ledger),
         interventions.routes(ledger),
-        livelog.routes(ledger, Followers(ledger, settings.followers, stopping)),
+        livelog.routes(ledger, followers),
+        events.routes(ledger, Feed(ledger, stopping), followers.take_place),
         reconciliation.routes(ledger, read_depths),
         agents.routes(ledger),
     ):
@@ -97,6 +101,7 @@ def create_app(
                     "dead_letters": f"{API}/dead-letters",
                     "audit": f"{API}/audit",
                     "agents": f"{API}/agents",
+                    "events": f"{API}/events",
                     "health": "/healthz",
                     "readiness": "/readyz",
                 },

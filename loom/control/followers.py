@@ -6,7 +6,6 @@ thread and a place of its own, and nothing of the ledger's.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 
 from loom.clients.following import ATTEMPT, END, LINE, placed_to_json
 from loom.clients.representation import time_to_json
+from loom.control.streaming import frame
 from loom.domain.bead import Bead
 from loom.domain.log import LogCursor, LogPage, LogState
 from loom.errors import Exhausted, LoomError, NotFound
@@ -93,8 +93,8 @@ class Followers:
         """What gives the place back, once. Raises Exhausted when none is free."""
         if not self._places.acquire(blocking=False):
             raise Exhausted(
-                f"{self._most} readers follow logs here, which is as many as may: ask again "
-                "later, or read the log in pages"
+                f"{self._most} readers follow logs and events here, which is as many as may: ask "
+                "again later, or read in pages"
             )
         given = threading.Lock()
 
@@ -189,7 +189,7 @@ class Followers:
             "reason": bead.reason,
             "at": time_to_json(bead.updated_at),
         }
-        return _frame(END, str(page.next), words)
+        return frame(END, str(page.next), words)
 
     @contextmanager
     def _watch(self, bead_id: str) -> Iterator[_Watched]:
@@ -243,13 +243,8 @@ def _frames(cursor: str, page: LogPage) -> bytes:
     for placed in page.lines:
         if placed.cursor.epoch != epoch:
             epoch = placed.cursor.epoch
-            frames.append(_frame(ATTEMPT, str(LogCursor(epoch)), {"attempt": epoch}))
-        frames.append(_frame(LINE, str(placed.cursor), placed_to_json(placed)))
+            frames.append(frame(ATTEMPT, str(LogCursor(epoch)), {"attempt": epoch}))
+        frames.append(frame(LINE, str(placed.cursor), placed_to_json(placed)))
     if page.next.epoch != epoch:
-        frames.append(_frame(ATTEMPT, str(page.next), {"attempt": page.next.epoch}))
+        frames.append(frame(ATTEMPT, str(page.next), {"attempt": page.next.epoch}))
     return b"".join(frames)
-
-
-def _frame(kind: str, id_: str, document: Mapping[str, Any]) -> bytes:
-    data = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    return f"id: {id_}\nevent: {kind}\ndata: {data}\n\n".encode()

@@ -8,6 +8,7 @@ from typing import Protocol
 from loom.clients.answers import Filed, Page
 from loom.control.agents import Agents
 from loom.control.commenting import Comments
+from loom.control.feed import Events
 from loom.control.followers import Ledger as Logs
 from loom.control.statistics import Statistics
 from loom.control.steering import Steering
@@ -17,7 +18,7 @@ from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
 
 
-class Ledger(Steering, Agents, Logs, Statistics, Comments, Protocol):
+class Ledger(Steering, Agents, Logs, Statistics, Comments, Events, Protocol):
     """The calls of loom.clients.database.DatabaseClient that the API stands on."""
 
     def create_project(

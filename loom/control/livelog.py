@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import select
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from flask import Blueprint, Response, jsonify, request
@@ -16,17 +14,12 @@ from loom.control.beads import known_bead
 from loom.control.followers import Followers, Ledger
 from loom.control.operation import Content, Within, operation
 from loom.control.requests.reading import read_query
+from loom.control.streaming import EVENTS, reader_left, streamed
 from loom.domain.log import LogCursor, LogState
 from loom.errors import LoomError
 from loom.telemetry import logs
 
-SEND_S = 30.0
-"""How long a reader may take nothing before it is cut off."""
-HELD_BYTES = 64 * 1024
-"""What may be on its way to one reader."""
 TEXT_LINES = 1_000
-SOCKET = "gunicorn.socket"
-"""Where gunicorn puts the connection of a request."""
 
 log = logs.get(__name__)
 
@@ -79,7 +72,7 @@ def routes(ledger: Ledger, followers: Followers) -> Blueprint:
             LogCursor.parse(query.cursor).epoch if query.cursor else page.next.epoch
         )
         pages = _texts(ledger, bead_id, epoch, query.cursor) if epoch else iter(())
-        return _streamed(pages, "text/plain; charset=utf-8", followers.take_place())
+        return streamed(pages, "text/plain; charset=utf-8", followers.take_place())
 
     @blueprint.get("/beads/<bead_id>/log/stream")
     @operation(
@@ -95,13 +88,8 @@ def routes(ledger: Ledger, followers: Followers) -> Blueprint:
             return Response(status=204)
         if query.start == "now" and not cursor:
             cursor = str(page.next)
-        connection = request.environ.get(SOCKET)
-        frames = followers.follow(bead_id, epoch, cursor, _left(connection))
-        response = _streamed(frames, "text/event-stream", followers.take_place())
-        response.headers["Cache-Control"] = "no-store"
-        # Or a proxy would gather events before it passes them on.
-        response.headers["X-Accel-Buffering"] = "no"
-        return response
+        frames = followers.follow(bead_id, epoch, cursor, reader_left())
+        return streamed(frames, EVENTS, followers.take_place())
 
     return blueprint
 
@@ -118,37 +106,3 @@ def _texts(ledger: Ledger, bead_id: str, epoch: int, cursor: str) -> Iterator[by
         cursor = str(page.next)
         if page.state is not LogState.MORE:
             return
-
-
-def _streamed(pieces: Iterator[bytes], kind: str, done: Callable[[], None]) -> Response:
-    """The pieces as they come, to a reader that may not stall for ever; done: called at its end."""
-    connection = request.environ.get(SOCKET)
-    if connection is not None:
-        connection.settimeout(SEND_S)
-        # Else the kernel takes in megabytes for a reader that takes nothing.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, HELD_BYTES)
-
-    def end() -> None:
-        if connection is not None:
-            connection.settimeout(None)
-        done()
-
-    response = Response(pieces, content_type=kind)
-    response.call_on_close(end)
-    return response
-
-
-def _left(connection: socket.socket | None) -> Callable[[], bool]:
-    """Tells whether the reader at the other end has closed the connection."""
-
-    def gone() -> bool:
-        if connection is None or connection.fileno() < 0:
-            return connection is not None
-        poll = select.poll()
-        poll.register(connection, select.POLLIN)
-        try:
-            return bool(poll.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
-        except OSError:
-            return True
-
-    return gone

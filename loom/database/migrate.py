@@ -22,6 +22,24 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "migrations"
 LOCK = 4_107_482_650_117
 """The advisory lock under which migrations run: a second run waits for the first."""
 
+NEW_ERA = """
+DO $$
+DECLARE newest bigint;
+BEGIN
+    IF to_regproc('event_era') IS NOT NULL THEN
+        SELECT max(xid) INTO newest FROM event WHERE era = event_era();
+        IF newest > CAST(CAST(pg_current_xact_id() AS text) AS bigint) THEN
+            EXECUTE format(
+                'CREATE OR REPLACE FUNCTION event_era() RETURNS bigint LANGUAGE sql IMMUTABLE '
+                'PARALLEL SAFE RETURN %s', event_era() + 1);
+        END IF;
+    END IF;
+END
+$$
+"""
+"""A dump keeps the numbers of the transactions that wrote the events, and the server that it is
+restored on begins to count anew: without a new era, new events would stand before the old ones."""
+
 log = logs.get(__name__)
 
 
@@ -81,6 +99,7 @@ def _move(settings: MigrationSettings, revision: str, *, up: bool) -> tuple[str,
             alembic = config()
             alembic.attributes["connection"] = connection
             (command.upgrade if up else command.downgrade)(alembic, revision)
+            connection.execute(text(NEW_ERA))
             return before, current(connection)
     except Exception as error:
         raise named(error) or error from error
