@@ -15,6 +15,7 @@ from loom.clients.access import AccessCalls
 from loom.clients.answers import Filed, Page
 from loom.clients.breaker import Breaker
 from loom.clients.comments import CommentCalls
+from loom.clients.desk import DeskCalls
 from loom.clients.events import EventCalls
 from loom.clients.logs import LogCalls
 from loom.clients.presence import PresenceCalls
@@ -24,19 +25,21 @@ from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
+from loom.domain.listing import ALL, BeadFilter, BeadSort
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxRow, ResultVerdict
 from loom.domain.project import Project
 from loom.domain.reconciliation import Depth, Reconciliation
 from loom.errors import Unavailable
 from loom.messaging.deadletter import DeadLetter
 from loom.messaging.result import ResultMessage
-from loom.rpc import codec, reconciliation, status
+from loom.rpc import codec, desk, reconciliation, status
 from loom.rpc.channel import connect
 from loom.rpc.v1 import (
     access_pb2_grpc,
     agents_pb2_grpc,
     comments_pb2_grpc,
     database_pb2_grpc,
+    desk_pb2_grpc,
     events_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
@@ -63,14 +66,15 @@ class Recorded:
 
 class DatabaseClient(
     CommentCalls,
+    DeskCalls,
     EventCalls,
     SteeringCalls,
     WaitingCalls,
     PresenceCalls,
     LogCalls,
     RetentionCalls,
-    AccessCalls,
     StatisticsCalls,
+    AccessCalls,
 ):
     """Calls of the database service, each with a deadline.
 
@@ -86,6 +90,7 @@ class DatabaseClient(
         self._access = access_pb2_grpc.AccessServiceStub(channel)
         self._agents = agents_pb2_grpc.AgentServiceStub(channel)
         self._comments = comments_pb2_grpc.CommentServiceStub(channel)
+        self._desk = desk_pb2_grpc.DeskServiceStub(channel)
         self._events = events_pb2_grpc.EventServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._retention = retention_pb2_grpc.RetentionServiceStub(channel)
@@ -157,9 +162,10 @@ class DatabaseClient(
 
     def list_beads(
         self, project_id: str = "", states: Sequence[str] = (), resolution: str = "",
-        page_size: int = 50, cursor: str = "",
+        page_size: int = 50, cursor: str = "", *, where: BeadFilter = ALL,
+        sort: BeadSort = BeadSort.NEWEST,
     ) -> Page[Bead]:  # fmt: skip
-        """Beads, newest first."""
+        """Beads: those that where shows, and that the other words do. Raises Invalid."""
         answer = self._call(
             self._stub.ListBeads,
             pb.ListBeadsRequest(
@@ -168,6 +174,8 @@ class DatabaseClient(
                 resolution=resolution,
                 page_size=page_size,
                 cursor=cursor,
+                filter=desk.filter_to_pb(where),
+                sort=sort.value,
             ),
         )
         return Page(tuple(map(codec.bead_from_pb, answer.beads)), answer.next_cursor)

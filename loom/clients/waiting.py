@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from loom.domain.audit import Intervention
 from loom.domain.bead import Amendment, Bead
 from loom.domain.project import Project, ProjectChange
 from loom.domain.waiting import Why
@@ -20,10 +21,17 @@ class WaitingCalls:
     _call: Callable[..., Any]
 
     def update_project(
-        self, project_id: str, change: ProjectChange, correlation_id: str, traceparent: str = ""
-    ) -> Project:
-        """Pause, drain or resume a project, or set its limits. Raises NotFound, Invalid."""
-        request = waiting.project_change_to_pb(project_id, change, correlation_id, traceparent)
+        self, project_id: str, change: ProjectChange, correlation_id: str,
+        traceparent: str = "", *, expected_version: int = 0, by: Intervention | None = None,
+    ) -> Project:  # fmt: skip
+        """Edit a project, pause, drain, resume, close or reopen it; it as it is then.
+
+        Raises NotFound, Stale (expected_version, unless it is 0), Invalid, IllegalTransition.
+        """
+        request = waiting.project_change_to_pb(
+            project_id, change, correlation_id, traceparent,
+            expected_version=expected_version, by=by,
+        )  # fmt: skip
         return codec.project_from_pb(self._call(self._stub.UpdateProject, request).project)
 
     def explain_bead(self, bead_id: str) -> Why:
@@ -33,8 +41,9 @@ class WaitingCalls:
         )
 
     def amend_bead(
-        self, bead_id: str, amendment: Amendment, expected_version: int = 0, traceparent: str = ""
-    ) -> Bead:
-        """Change what a bead waits for. Raises NotFound, Stale, Invalid, IllegalTransition."""
-        request = waiting.amendment_to_pb(bead_id, amendment, expected_version, traceparent)
+        self, bead_id: str, amendment: Amendment, expected_version: int = 0,
+        traceparent: str = "", by: Intervention | None = None,
+    ) -> Bead:  # fmt: skip
+        """Edit a bead. Raises NotFound, Stale, Invalid, IllegalTransition."""
+        request = waiting.amendment_to_pb(bead_id, amendment, expected_version, traceparent, by)
         return codec.bead_from_pb(self._call(self._stub.AmendBead, request).bead)

@@ -12,6 +12,7 @@ import grpc
 from loom.database import (
     access_service,
     comments_service,
+    desk,
     journal,
     logbook_service,
     presence_service,
@@ -29,6 +30,7 @@ from loom.rpc.v1 import (
     agents_pb2_grpc,
     comments_pb2_grpc,
     database_pb2_grpc,
+    desk_pb2_grpc,
     events_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
@@ -58,6 +60,7 @@ def serve(
     access = access_service.AccessService(ledger.access, service.time_left)
     agents = presence_service.AgentService(ledger.presence, service.time_left)
     forgetting = retention.RetentionService(ledger.retention, service.time_left)
+    handing = desk.DeskService(ledger.desk, service.time_left)
     events = journal.EventService(ledger.journal, service.time_left)
     commenting = comments_service.CommentService(ledger.comments, service.time_left)
     logbook = logbook_service.LogService(ledger.logbook, service.time_left)
@@ -66,6 +69,7 @@ def serve(
     def register(grpc_server: grpc.Server) -> None:
         events_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)
         database_pb2_grpc.add_DatabaseServiceServicer_to_server(service, grpc_server)
+        desk_pb2_grpc.add_DeskServiceServicer_to_server(handing, grpc_server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(access, grpc_server)
         agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, grpc_server)
         comments_pb2_grpc.add_CommentServiceServicer_to_server(commenting, grpc_server)
@@ -81,6 +85,7 @@ def serve(
         [
             NAME,
             access_service.NAME,
+            desk.NAME,
             journal.NAME,
             comments_service.NAME,
             presence_service.NAME,

@@ -1,16 +1,19 @@
-"""Changes of what a bead waits for, and of its place in its project's order."""
+"""Changes of a bead's words, of what it waits for, and of its place in its project's order."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 
 from sqlalchemy import Connection, text
 
-from loom.database import beads, blockers
+from loom.database import audit, beads, blockers, filing
 from loom.database.blockers import Known
 from loom.database.changes import Changes, Event
 from loom.database.ordering import RANK
 from loom.database.writing import write
+from loom.domain.audit import Intervention
 from loom.domain.bead import Amendment, Bead, NewBead
 from loom.domain.blockers import check_no_cycle
 from loom.domain.lifecycle import State
@@ -22,6 +25,9 @@ _AMEND = text(
         UPDATE bead SET priority = :priority, max_attempts = :max_attempts,
                         not_before = CAST(:not_before AS timestamptz),
                         blocked_by = CAST(:blocked_by AS text[]), parent = :parent,
+                        title = coalesce(:title, title),
+                        description = coalesce(:description, description),
+                        context = coalesce(CAST(:context AS jsonb), context),
                         version = version + 1, updated_at = clock_timestamp()
          WHERE id = :bead_id
         RETURNING id, created_at, not_before, traceparent
@@ -43,14 +49,13 @@ def amend(
     amendment: Amendment,
     *,
     expected_version: int,
-    caller: str,
-    traceparent: str,
+    by: Intervention,
 ) -> Bead:
     """Change a bead as `filing.check_amendment` has passed it; the bead then.
 
     Raises NotFound, Stale, IllegalTransition, and Invalid for unknown ids and circles.
     """
-    links = amendment.blocked_by is not None or amendment.parent is not None
+    links = amendment.links
     if links:
         blockers.lock(connection, ())
     before = beads.get(connection, bead_id)
@@ -63,6 +68,7 @@ def amend(
     if after == before:
         return before
     check_state(before, after)
+    check_words(after)
     if links:
         check_links(before, after, known, blockers.reached(connection, {*known} | {bead_id}))
     connection.execute(
@@ -75,12 +81,32 @@ def amend(
             "blocked_by": list(after.blocked_by),
             "parent": after.parent,
             "due_changes": after.not_before != before.not_before,
+            "title": amendment.title,
+            "description": amendment.description,
+            "context": None if amendment.context is None else json.dumps(dict(amendment.context)),
         },
     )
     if links:
         blockers.regate(connection, family)
-    write(connection, Changes(events=(edited(after, caller, traceparent),)))
+    write(connection, Changes(events=(edited(after, by),)))
+    audit.note(connection, by, "bead.edit", bead_id, {"edited": differences(before, after)})
     return beads.get(connection, bead_id)
+
+
+def differences(before: Bead, after: Bead) -> list[str]:
+    """The names of what is not as it was."""
+    return [
+        field.name
+        for field in fields(Bead)
+        if getattr(before, field.name) != getattr(after, field.name)
+    ]
+
+
+def check_words(bead: Bead) -> None:
+    """Raise Invalid or TooLarge if the bead could not have been filed so."""
+    filing.check_bead(
+        NewBead(bead.title, bead.id, bead.description, bead.context, blocked_by=bead.blocked_by)
+    )
 
 
 def check_version(bead: Bead, expected_version: int) -> None:
@@ -99,8 +125,8 @@ def check_state(before: Bead, after: Bead) -> None:
     alone = Amendment(parent=before.parent).apply(after) == before
     if before.state not in (State.OPEN, State.BLOCKED) and not alone:
         raise IllegalTransition(
-            f"bead {before.id} is {before.state.value}: what it waits for can be changed while it "
-            "is open or blocked",
+            f"bead {before.id} is {before.state.value}: it can be edited while it is open or "
+            "blocked",
             bead_id=before.id,
             state=before.state.value,
         )
@@ -131,14 +157,14 @@ def check_links(
     check_no_cycle(waits_for, [after.id, *([after.parent] if after.parent else [])])
 
 
-def edited(bead: Bead, caller: str, traceparent: str) -> Event:
+def edited(bead: Bead, by: Intervention) -> Event:
     """What is told of it."""
     return Event(
         "bead.edited",
         bead.project_id,
         bead.id,
         bead.epoch,
-        {"by": caller, "version": bead.version + 1},
+        {"by": by.actor, "version": bead.version + 1},
         bead.correlation_id,
-        traceparent,
+        by.traceparent,
     )

@@ -1,4 +1,4 @@
-"""Beads in the ledger: filed, read and listed."""
+"""Beads in the ledger: filed and read."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, literal, select, text, tuple_
+from sqlalchemy import Connection, bindparam, select, text
 
-from loom.database import blockers, cursor, rows, tables
+from loom.database import blockers, rows, tables
 from loom.database.ordering import RANK
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
-from loom.domain.lifecycle import Resolution, State
-from loom.errors import Invalid, NotFound
-
-PAGE, LARGEST_PAGE = 50, 500
-LARGEST_ANSWER = 8 * 1024 * 1024
-"""Bytes of contexts in one page: what does not fit goes on the next."""
+from loom.domain.lifecycle import State
+from loom.errors import IllegalTransition, NotFound
 
 # A microsecond apart, so that a list has the beads of one request in the order of the request.
 _FILE = text(
@@ -28,6 +24,8 @@ _FILE = text(
             ord int, id text, title text, description text, context jsonb, priority smallint,
             task_id text, event_id text, not_before timestamptz, blocked_by text[], parent text,
             max_attempts bigint, gated boolean)
+         WHERE EXISTS (SELECT FROM project WHERE id = :project_id AND state <> 'closed')
+            OR NOT EXISTS (SELECT FROM project WHERE id = :project_id)
     ), filed AS (
         INSERT INTO bead (id, project_id, title, description, context, priority, state,
                           correlation_id, traceparent, created_at, updated_at, not_before,
@@ -110,6 +108,8 @@ def file(
             },
         )
     }
+    if len(made) < len(beads):
+        raise closed(project_id)
     # Parents that were filed before wait from now on; their locks are held.
     blockers.regate(connection, sorted(gated - made.keys()))
     return tuple(
@@ -135,6 +135,15 @@ def file(
     )
 
 
+def closed(project_id: str) -> IllegalTransition:
+    """The error for beads of a project that takes none."""
+    return IllegalTransition(
+        f"project {project_id} is closed: it takes no new beads. `loom project reopen "
+        f"{project_id}` opens it again",
+        project_id=project_id,
+    )
+
+
 def known(connection: Connection, bead_ids: Sequence[str]) -> frozenset[str]:
     """Which of these beads there are."""
     table = tables.bead
@@ -154,51 +163,6 @@ def get(connection: Connection, bead_id: str) -> Bead:
 def missing(bead_id: str) -> NotFound:
     """The error for a bead that is not there."""
     return NotFound(f"there is no bead {bead_id}", bead_id=bead_id)
-
-
-def page(
-    connection: Connection,
-    *,
-    project_id: str,
-    states: Sequence[str],
-    resolution: str,
-    size: int,
-    after: str,
-) -> tuple[tuple[Bead, ...], str]:
-    """Beads, newest first, and the next cursor. Raises Invalid (cursor, size, filter)."""
-    table = tables.bead
-    size = cursor.page_size(size, PAGE, LARGEST_PAGE)
-    check_filters(states, resolution)
-    place = tuple_(table.c.created_at, table.c.id)
-    statement = select(*table.c).order_by(table.c.created_at.desc(), table.c.id.desc())
-    if project_id:
-        statement = statement.where(table.c.project_id == project_id)
-    if states:
-        statement = statement.where(table.c.state.in_(states))
-    if resolution:
-        statement = statement.where(table.c.resolution == resolution)
-    if after:
-        statement = statement.where(place < tuple_(*map(literal, cursor.read_moment(after))))
-    found: list[Bead] = []
-    room = LARGEST_ANSWER
-    more = False
-    for row in connection.execute(statement.limit(size + 1)).mappings():
-        bead = rows.bead(row)
-        room -= len(json.dumps(row["context"])) + len(bead.description) * 4
-        if found and (len(found) == size or room < 0):
-            more = True
-            break
-        found.append(bead)
-    return tuple(found), cursor.write_moment(found[-1].created_at, found[-1].id) if more else ""
-
-
-def check_filters(states: Sequence[str], resolution: str) -> None:
-    """Raise Invalid if a filter names a state or a resolution that there is not."""
-    unknown = set(states) - {state.value for state in State}
-    if unknown:
-        raise Invalid(f"there is no state {sorted(unknown)[0]!r}", field="state")
-    if resolution and resolution not in {value.value for value in Resolution}:
-        raise Invalid(f"there is no resolution {resolution!r}", field="resolution")
 
 
 def attempts(connection: Connection, bead_id: str) -> tuple[Attempt, ...]:

@@ -1,9 +1,9 @@
 """Beads that wait for others: checked when they are filed, let go when the last has succeeded.
 
 A bead waits for the beads it names and for its children. It is gated while one of them has not
-succeeded, in its own row and in that of its owed message. Whoever changes that holds the lock of
-the waiting bead's row and looks at the others afterwards, so that of two blockers that succeed at
-once the later one lets it go.
+succeeded, or while a person has taken it, in its own row and in that of its owed message. Whoever
+changes that holds the lock of the waiting bead's row and looks at the others afterwards, so that of
+two blockers that succeed at once the later one lets it go.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ _WAITING = text(
 _REGATE = text(
     """
     WITH looked AS (
-        SELECT b.id, (
-               EXISTS (SELECT FROM bead k WHERE k.id = ANY(b.blocked_by)
+        SELECT b.id, (b.assignee <> ''
+               OR EXISTS (SELECT FROM bead k WHERE k.id = ANY(b.blocked_by)
                           AND k.resolution IS DISTINCT FROM 'succeeded')
                OR EXISTS (SELECT FROM bead c WHERE c.parent = b.id AND c.parent <> ''
                              AND c.resolution IS DISTINCT FROM 'succeeded')) AS gated
@@ -199,6 +199,6 @@ def release(connection: Connection, succeeded: Sequence[str]) -> None:
 
 
 def regate(connection: Connection, ids: Sequence[str]) -> None:
-    """Look again whether these beads, whose locks are held, have to wait for others."""
+    """Look again whether these beads, whose locks are held, have to wait."""
     if ids:
         connection.execute(_REGATE, {"ids": list(ids)})

@@ -12,7 +12,7 @@ from loom.database.writing import write
 from loom.domain.bead import Attempt
 from loom.domain.lifecycle import State
 from loom.domain.outbox import Claim, ClaimVerdict
-from loom.domain.project import ProjectState
+from loom.domain.project import STILL, ProjectState
 from loom.errors import Forbidden, Invalid, Stale
 from loom.telemetry.failpoints import failpoint
 
@@ -158,7 +158,7 @@ def _held_back(connection: Connection, row: RowMapping, bead: Standing, epoch: i
     Claims of a project with a cap are granted one at a time, each seeing what the ones before it
     started, so that the cap holds exactly.
     """
-    paused = row["project__state"] == ProjectState.PAUSED.value
+    paused = ProjectState(row["project__state"]) in STILL
     if not decisions.startable(bead, epoch):
         return bool(paused)
     draining = row["project__state"] == ProjectState.DRAINING.value and not bead.attempts

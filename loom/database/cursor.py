@@ -32,21 +32,26 @@ def read(cursor: str, *kinds: type) -> tuple[str | int, ...]:
     return tuple(position)
 
 
-def write_moment(moment: datetime, bead_id: str) -> str:
+def write_moment(made: datetime, bead_id: str) -> str:
     """A cursor after the item made at that moment with that id."""
-    return write(moment.isoformat(), bead_id)
+    return write(made.isoformat(), bead_id)
 
 
 def read_moment(cursor: str) -> tuple[datetime, str]:
     """What write_moment wrote; raises Invalid."""
     text, bead_id = read(cursor, str, str)
+    return moment(str(text)), str(bead_id)
+
+
+def moment(text: str) -> datetime:
+    """The moment in a part of a cursor; raises Invalid."""
     try:
-        moment = datetime.fromisoformat(str(text))
+        found = datetime.fromisoformat(text)
     except ValueError as error:
         raise _bad() from error
-    if moment.tzinfo is None:
+    if found.tzinfo is None:
         raise _bad()
-    return moment, str(bead_id)
+    return found
 
 
 def page_size(asked: int, default: int, most: int) -> int:

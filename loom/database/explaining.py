@@ -17,7 +17,7 @@ _FACTS = text(
     f"""
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
     SELECT w.id AS bead_id, w.project_id, w.state, clock.now, w.created_at, w.priority,
-           w.resolution, w.reason, w.not_before, w.attempts, p.state AS project_state,
+           w.resolution, w.reason, w.not_before, w.attempts, w.assignee, p.state AS project_state,
            p.max_in_progress AS cap, p.queue_window AS window,
            q.id IS NOT NULL AS owed, coalesce(q.leased_until > clock.now, false) AS leased,
            q.available_at, coalesce(q.tries, 0) AS tries, coalesce(q.last_error, '') AS last_error,

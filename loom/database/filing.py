@@ -138,6 +138,9 @@ def check_project_change(change: ProjectChange) -> None:
         check_attempts(change.max_attempts)
     if change.rules is not None:
         rulebook.read(change.rules)
+    for name in ("timeout_s", "repository", "default_branch"):
+        if getattr(change, name) in (0, ""):
+            raise Invalid(f"{name} has to say something", field=name)
 
 
 def check_cap(max_in_progress: int) -> None:
@@ -160,6 +163,11 @@ def check_amendment(bead_id: str, amendment: Amendment) -> None:
         raise Invalid("not_before and now exclude each other", field="not_before")
     check_not_before(amendment.not_before)
     check_links(bead_id, amendment.blocked_by or (), amendment.parent or "")
+    check_links(bead_id, amendment.wait_for, "")
+    for id_ in amendment.not_for:
+        check_bead_id(id_)
+    if amendment.context is not None:
+        read_context(json.dumps(dict(amendment.context)))
 
 
 def check_priority(priority: int) -> None:

@@ -21,6 +21,7 @@ from loom.database import (
     expiry,
     filing,
     idempotency,
+    listing,
     outbox,
     pool,
     projects,
@@ -32,6 +33,7 @@ from loom.database.access import Access
 from loom.database.changes import Report
 from loom.database.comments import Comments
 from loom.database.decisions import Judged
+from loom.database.desk import Desk
 from loom.database.highwater import HighWater
 from loom.database.journal import Journal
 from loom.database.logbook import Logbook
@@ -48,7 +50,7 @@ from loom.domain.project import Project
 from loom.domain.reconciliation import Depth, Reconciliation
 from loom.errors import Invalid, LoomError, TooLarge
 from loom.messaging.deadletter import DeadLetter
-from loom.rpc import codec
+from loom.rpc import codec, desk
 from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import LedgerSettings
 from loom.telemetry import logs
@@ -77,6 +79,7 @@ class Ledger:
         self._wakeups.start()
         self.steering = Steering(self._run)
         self.waiting = Waiting(self._run)
+        self.desk = Desk(self._run)
         self.presence = Presence(self._run)
         self.access = Access(self._run)
         self.logbook = Logbook(self._run)
@@ -187,16 +190,10 @@ class Ledger:
     def list_beads(
         self, request: pb.ListBeadsRequest, caller: str, time_left_s: float
     ) -> tuple[tuple[Bead, ...], str]:
-        """Beads, newest first, and the next cursor."""
+        """Beads, and the next cursor."""
+        where, sort = listing.asked(request), desk.sort_from_pb(request.sort)
         return self._read(
-            lambda c: beads.page(
-                c,
-                project_id=request.project_id,
-                states=list(request.states),
-                resolution=request.resolution,
-                size=request.page_size,
-                after=request.cursor,
-            ),
+            lambda c: listing.page(c, where, sort, request.page_size, request.cursor),
             request.transaction_id,
             caller,
             time_left_s,

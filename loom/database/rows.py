@@ -41,6 +41,7 @@ def bead(row: RowMapping) -> Bead:
         blocked_by=tuple(row["blocked_by"]),
         parent=row["parent"],
         max_attempts=row["max_attempts"],
+        assignee=row["assignee"],
     )
 
 
@@ -61,6 +62,7 @@ def project(row: RowMapping | Mapping[str, Any]) -> Project:
         max_attempts=row["max_attempts"],
         soft_timeout_s=row["soft_timeout_s"],
         rules=rulebook.of_json(row["rules"]),
+        version=row["version"],
     )
 
 

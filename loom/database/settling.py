@@ -67,7 +67,7 @@ def cancel(connection: Connection, bead_id: str, by: Intervention) -> Bead:
     if not changes:
         return before
     write(connection, changes)
-    _settle_of_beads(connection, [bead_id], LetterState.DISCARDED, by)
+    settle_of_beads(connection, [bead_id], LetterState.DISCARDED, by)
     audit.note(connection, by, "bead.cancel", bead_id, {"was": standing.state.value})
     return beads.get(connection, bead_id)
 
@@ -78,7 +78,7 @@ def unblock(connection: Connection, bead_id: str, by: Intervention) -> Bead:
     changes = interventions.unblock(standing, by)
     if changes:
         write(connection, changes)
-        _settle_of_beads(connection, [bead_id], LetterState.REPLAYED, by)
+        settle_of_beads(connection, [bead_id], LetterState.REPLAYED, by)
         audit.note(connection, by, "bead.unblock", bead_id, {"blocked_by": standing.reason})
     return beads.get(connection, bead_id)
 
@@ -200,7 +200,7 @@ def replay(
         _publish(connection, published)
         _settle(connection, [each.id for each in done], LetterState.REPLAYED, by)
         if freed:
-            _settle_of_beads(connection, freed, LetterState.REPLAYED, by)
+            settle_of_beads(connection, freed, LetterState.REPLAYED, by)
     return Step(tuple(each.id for each in done), tuple(refused), why, published)
 
 
@@ -231,7 +231,7 @@ def _settle(
     _tell(connection, connection.execute(_SETTLE, words), state, by)
 
 
-def _settle_of_beads(
+def settle_of_beads(
     connection: Connection, bead_ids: Sequence[str], state: LetterState, by: Intervention
 ) -> None:
     words = {"beads": list(bead_ids), "state": state.value, "actor": by.actor, "note": by.reason}

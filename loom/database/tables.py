@@ -49,6 +49,7 @@ project = Table(
     Column("rules", JSONB, nullable=False),
     Column("started", Double, nullable=False),
     Column("finished", Double, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default="1"),
 )
 
 bead = Table(
@@ -80,6 +81,7 @@ bead = Table(
     Column("parent", Text, nullable=False),
     Column("max_attempts", BigInteger, nullable=False),
     Column("gated", Boolean, nullable=False),
+    Column("assignee", Text, nullable=False, server_default=""),
 )
 
 attempt = Table(
@@ -359,4 +361,53 @@ audit_head = Table(
     Column("one", Boolean, primary_key=True),
     Column("place", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
+)
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("types", ARRAY(Text), nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("failures", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    _moment("resting_until"),
+    _moment("last_ok_at"),
+)
+
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("webhook_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("event_id", BigInteger),
+    Column("type", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("tries", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("leased_by", Text),
+    _moment("leased_until"),
+    Column("status", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    _moment("tried_at"),
+    _moment("ended_at"),
+)
+
+webhook_feed = Table(
+    "webhook_feed",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    Column("era", BigInteger, nullable=False),
+    Column("xid", BigInteger, nullable=False),
+    Column("id", BigInteger, nullable=False),
 )

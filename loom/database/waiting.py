@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from loom.database import amending, explaining, filing, projects
 from loom.database.steering import Run
+from loom.domain.audit import MAX_REASON, Intervention
 from loom.domain.bead import Amendment, Bead
 from loom.domain.project import Project, ProjectChange
 from loom.domain.waiting import Why, explain
+from loom.errors import Invalid
 
 
 class Waiting:
@@ -19,16 +21,15 @@ class Waiting:
         self,
         project_id: str,
         change: ProjectChange,
-        correlation_id: str,
-        traceparent: str,
+        expected_version: int,
+        by: Intervention,
         time_left_s: float,
     ) -> Project:
-        """Change a project; it as it is then. Raises NotFound, Invalid."""
+        """Change a project; it as it is then. Raises NotFound, Stale, Invalid."""
         filing.check_project_change(change)
-        filing.check_text(correlation_id, "correlation_id")
-        filing.check_text(traceparent, "traceparent")
+        check_words(by)
         return self._run(
-            lambda c: projects.update(c, project_id, change, correlation_id, traceparent),
+            lambda c: projects.update(c, project_id, change, expected_version, by),
             time_left_s,
             tells=True,
         )
@@ -43,21 +44,28 @@ class Waiting:
         amendment: Amendment,
         *,
         expected_version: int,
-        caller: str,
-        traceparent: str,
+        by: Intervention,
         time_left_s: float,
     ) -> Bead:
-        """Change what a bead waits for; it as it is then."""
+        """Change a bead; it as it is then."""
         filing.check_amendment(bead_id, amendment)
+        check_words(by)
         return self._run(
             lambda c: amending.amend(
                 c,
                 bead_id,
                 amendment,
                 expected_version=expected_version,
-                caller=caller,
-                traceparent=traceparent,
+                by=by,
             ),
             time_left_s,
             tells=True,
         )
+
+
+def check_words(by: Intervention) -> None:
+    """Raise Invalid if the trail cannot hold who it is and why; an edit may have no reason."""
+    for name in ("actor", "reason", "correlation_id", "traceparent"):
+        filing.check_text(getattr(by, name), name)
+    if len(by.reason) > MAX_REASON:
+        raise Invalid(f"a reason has at most {MAX_REASON} characters", field="reason")

@@ -6,12 +6,25 @@ from collections.abc import Callable
 
 import grpc
 
+from loom.database.steering import acting
 from loom.database.waiting import Waiting
+from loom.domain.audit import Intervention
 from loom.rpc import codec, waiting
 from loom.rpc.server import caller
 from loom.rpc.v1 import database_pb2 as pb
 from loom.rpc.v1 import database_pb2_grpc
 from loom.telemetry import traces
+
+
+def _by(request: pb.UpdateProjectRequest | pb.AmendBeadRequest) -> Intervention:
+    """Who edits, and why, if they say so."""
+    correlation_id = request.by.correlation_id or getattr(request, "correlation_id", "")
+    return Intervention(
+        acting(request.by.actor, caller.get()),
+        request.by.reason,
+        correlation_id,
+        request.by.traceparent or request.traceparent or traces.traceparent(),
+    )
 
 
 class WaitingService(database_pb2_grpc.DatabaseServiceServicer):
@@ -26,8 +39,8 @@ class WaitingService(database_pb2_grpc.DatabaseServiceServicer):
         project = self._waiting.update_project(
             request.id,
             waiting.project_change_from_pb(request),
-            request.correlation_id,
-            request.traceparent or traces.traceparent(),
+            request.expected_version,
+            _by(request),
             self._left(context),
         )
         return pb.UpdateProjectResponse(project=codec.project_to_pb(project))
@@ -44,8 +57,7 @@ class WaitingService(database_pb2_grpc.DatabaseServiceServicer):
             request.id,
             waiting.amendment_from_pb(request),
             expected_version=request.expected_version,
-            caller=caller.get(),
-            traceparent=request.traceparent or traces.traceparent(),
+            by=_by(request),
             time_left_s=self._left(context),
         )
         return pb.AmendBeadResponse(bead=codec.bead_to_pb(bead))

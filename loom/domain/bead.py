@@ -69,6 +69,8 @@ class Bead:
     blocked_by: tuple[str, ...] = ()
     parent: str = ""
     max_attempts: int = 0
+    assignee: str = ""
+    """Who took it by hand; empty: nobody, and agents may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """What is to change of what a bead waits for; None stays as it is.
+    """What is to change of a bead: its words, what it waits for, its place; None stays as it is.
 
-    parent: empty for none. due_now: it has no due time any more.
+    parent: empty for none. due_now: it has no due time any more. wait_for, not_for: beads that are
+    added to those it waits for, and taken off them.
     """
 
     priority: int | None = None
@@ -129,6 +132,17 @@ class Amendment:
     parent: str | None = None
     not_before: datetime | None = None
     due_now: bool = False
+    title: str | None = None
+    description: str | None = None
+    context: Mapping[str, Any] | None = None
+    wait_for: tuple[str, ...] = ()
+    not_for: tuple[str, ...] = ()
+
+    @property
+    def links(self) -> bool:
+        """Whether it may change whom a bead waits for."""
+        named = self.wait_for or self.not_for
+        return bool(named) or self.blocked_by is not None or self.parent is not None
 
     def apply(self, bead: Bead) -> Bead:
         """The bead as it is then, but for its version."""
@@ -136,7 +150,15 @@ class Amendment:
             bead,
             priority=bead.priority if self.priority is None else self.priority,
             max_attempts=bead.max_attempts if self.max_attempts is None else self.max_attempts,
-            blocked_by=bead.blocked_by if self.blocked_by is None else self.blocked_by,
+            blocked_by=self._blockers(bead),
             parent=bead.parent if self.parent is None else self.parent,
             not_before=None if self.due_now else self.not_before or bead.not_before,
+            title=bead.title if self.title is None else self.title,
+            description=bead.description if self.description is None else self.description,
+            context=bead.context if self.context is None else self.context,
         )
+
+    def _blockers(self, bead: Bead) -> tuple[str, ...]:
+        named = bead.blocked_by if self.blocked_by is None else self.blocked_by
+        kept = tuple(id_ for id_ in named if id_ not in self.not_for)
+        return tuple(dict.fromkeys((*kept, *self.wait_for)))

@@ -10,6 +10,7 @@ from typing import Any
 
 from loom.domain import rulebook
 from loom.domain.rules import MAX_COMMAND_S, Rules
+from loom.errors import IllegalTransition
 
 DEFAULT_TIMEOUT_S = 900
 MAX_TIMEOUT_S = MAX_COMMAND_S
@@ -23,13 +24,19 @@ MAX_ATTEMPTS = 100
 
 
 class ProjectState(StrEnum):
-    """Whether work of a project may start; beads are accepted in every state."""
+    """Whether work of a project may start; beads are accepted in every state but one."""
 
     ACTIVE = "active"
     PAUSED = "paused"
     """Nothing starts, not even a further attempt; what runs goes on to its end."""
     DRAINING = "draining"
     """Beads that were begun are finished, further attempts included; no other is begun."""
+    CLOSED = "closed"
+    """As paused, and it takes no new beads; only a reopening leads out of it."""
+
+
+STILL = frozenset({ProjectState.PAUSED, ProjectState.CLOSED})
+"""States in which nothing starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class Project:
     max_in_progress: int = 0
     max_attempts: int = 0
     rules: Rules = field(default_factory=Rules)
+    version: int = 1
+    """Grows with every change, for optimistic edits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,12 @@ class ProjectChange:
     rules: those that are to change, as JSON has them; null takes one back to its default.
     """
 
+    name: str | None = None
+    repository: str | None = None
+    default_branch: str | None = None
+    test_command: tuple[str, ...] | None = None
+    timeout_s: int | None = None
+    soft_timeout_s: int | None = None
     state: ProjectState | None = None
     weight: int | None = None
     max_in_progress: int | None = None
@@ -80,8 +95,18 @@ class ProjectChange:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def apply(self, project: Project) -> Project:
-        """The project as it is then."""
+        """The project as it is then, but for its version. Raises IllegalTransition, Invalid."""
+        closed = project.state is ProjectState.CLOSED
+        if closed and self.state in (ProjectState.PAUSED, ProjectState.DRAINING):
+            raise IllegalTransition(
+                f"project {project.id} is closed: reopen it first, `loom project reopen "
+                f"{project.id}`",
+                project_id=project.id,
+                state=project.state.value,
+            )
         given = dict(self.given())
         if self.rules is not None:
             given["rules"] = rulebook.read(self.rules, project.rules)
+        if self.name is not None:
+            given["name"] = self.name or project.id
         return replace(project, **given)

@@ -67,6 +67,8 @@ class Facts:
     agent: str = ""
     lease_left_s: float = 0.0
     crew: Crew = NOBODY
+    assignee: str = ""
+    """Who has taken it by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def explain(facts: Facts) -> Why:
         state=facts.state,
         reasons=tuple(_reasons(facts)),
         effective_priority=round(effective_priority(facts.priority, max(0.0, waited_s)), 3),
-        position=facts.ahead + 1 if facts.owed and not facts.blockers else 0,
+        position=facts.ahead + 1 if facts.owed and not (facts.blockers or facts.assignee) else 0,
     )
 
 
@@ -147,7 +149,8 @@ def _moved_on(facts: Facts) -> Reason:
     if facts.state is State.BLOCKED:
         return Reason(
             "blocked",
-            f"it is blocked: {facts.reason}",
+            f"it is blocked: {facts.reason}"
+            + (f" ({facts.assignee} has taken it)" if facts.assignee else ""),
             f"mend the cause, then unblock it: `loom bead unblock {facts.bead_id}`",
         )
     ended = facts.resolution.value if facts.resolution else "closed"
@@ -160,6 +163,19 @@ def _moved_on(facts: Facts) -> Reason:
 
 def _held(facts: Facts) -> Iterator[Reason]:
     """What keeps the bead in the ledger, however much room there is."""
+    if facts.project_state is ProjectState.CLOSED:
+        yield Reason(
+            "project_closed",
+            f"project {facts.project_id} is closed: nothing of it starts",
+            f"`loom project reopen {facts.project_id}`, or give the bead up: `loom bead cancel "
+            f"{facts.bead_id}`",
+        )
+    if facts.assignee:
+        yield Reason(
+            "assigned",
+            f"{facts.assignee} has taken it by hand: no agent gets it",
+            f"`loom bead release {facts.bead_id}` gives it to the agents again",
+        )
     never = [b for b in facts.blockers if b.state is State.CLOSED]
     later = [b for b in facts.blockers if b.state is not State.CLOSED]
     if never:

@@ -18,7 +18,7 @@ _COUNT = {"GetFlow", "GetSeries", "GetTrip"}
 _INTERVENE = {
     "CancelBead", "UnblockBead", "ReplayDeadLetter", "DiscardDeadLetter",
     "ReplayDeadLetterGroup", "DiscardDeadLetterGroup", "UpdateProject", "AmendBead",
-    "SteerAgent",
+    "SteerAgent", "AssignBead", "ActOnBeads",
 }  # fmt: skip
 
 _ACCESS_READ = {"GetUser", "ListUsers", "ListSessions", "ListTokens", "ReadAudit"}

@@ -66,6 +66,7 @@ def bead_to_pb(bead: Bead) -> pb.Bead:
         blocked_by=bead.blocked_by,
         parent=bead.parent,
         max_attempts=bead.max_attempts,
+        assignee=bead.assignee,
     )
 
 
@@ -92,6 +93,7 @@ def bead_from_pb(bead: pb.Bead) -> Bead:
         blocked_by=tuple(bead.blocked_by),
         parent=bead.parent,
         max_attempts=bead.max_attempts,
+        assignee=bead.assignee,
     )
 
 
@@ -127,6 +129,7 @@ def project_to_pb(project: Project) -> pb.Project:
         max_attempts=project.max_attempts,
         soft_timeout_s=project.soft_timeout_s,
         rules=rulebook.dump(project.rules),
+        version=project.version,
     )
 
 
@@ -147,6 +150,7 @@ def project_from_pb(project: pb.Project) -> Project:
         max_attempts=project.max_attempts,
         soft_timeout_s=project.soft_timeout_s,
         rules=rulebook.load(project.rules),
+        version=project.version or 1,
     )
 
 

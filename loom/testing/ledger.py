@@ -17,7 +17,7 @@ from typing import Any
 from loom.clients.database import Filed, Page, Recorded
 from loom.database import cursor as cursors
 from loom.database import decisions, filing, judging, reconcile, reports, sub_beads
-from loom.database.beads import check_filters
+from loom.database.beads import closed as closed_project
 from loom.database.beads import missing as missing_bead
 from loom.database.changes import Changes, Event, Owed, Running, Standing
 from loom.database.claims import check_claim
@@ -29,7 +29,7 @@ from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import State
 from loom.domain.outbox import Claim, ClaimVerdict, OutboxKind, OutboxRow
 from loom.domain.priority import rank, waiting_since
-from loom.domain.project import Project
+from loom.domain.project import Project, ProjectState
 from loom.domain.reconciliation import (
     Depth,
     Held,
@@ -43,6 +43,7 @@ from loom.messaging.result import ResultMessage
 from loom.rpc import codec
 from loom.testing.access import FakeAccess
 from loom.testing.comments import FakeComments
+from loom.testing.desk import FakeDesk
 from loom.testing.events import FakeEvents
 from loom.testing.letters import FakeLetters
 from loom.testing.logs import FakeLogs
@@ -94,6 +95,7 @@ class _Tables:
 
 class FakeLedger(
     FakeComments,
+    FakeDesk,
     FakeLetters,
     FakeWaiting,
     FakePresence,
@@ -210,6 +212,8 @@ class FakeLedger(
                         f"bead {bead.id} exists already: leave out the id, or take another",
                         bead_id=bead.id,
                     )
+            if self._tables.projects[project_id].state is ProjectState.CLOSED:
+                raise closed_project(project_id)
             self._check_links(list(asked))
             made = tuple(
                 self._file(bead, project_id, correlation_id, traceparent) for bead in asked
@@ -240,32 +244,6 @@ class FakeLedger(
             if bead_id not in self._tables.beads:
                 raise missing_bead(bead_id)
             return self._tables.beads[bead_id].bead
-
-    def list_beads(
-        self, project_id: str = "", states: Sequence[str] = (), resolution: str = "",
-        page_size: int = 50, cursor: str = "",
-    ) -> Page[Bead]:  # fmt: skip
-        """As the client."""
-        size = cursors.page_size(page_size, 50, 500)
-        check_filters(states, resolution)
-        before = cursors.read_moment(cursor) if cursor else None
-        with self._lock:
-            found = sorted(
-                (
-                    kept.bead
-                    for kept in self._tables.beads.values()
-                    if (not project_id or kept.bead.project_id == project_id)
-                    and (not states or kept.bead.state.value in states)
-                    and (not resolution or kept.bead.resolution == resolution)
-                    and (before is None or (kept.bead.created_at, kept.bead.id) < before)
-                ),
-                key=lambda bead: (bead.created_at, bead.id),
-                reverse=True,
-            )
-        if len(found) <= size:
-            return Page(tuple(found))
-        last = found[size - 1]
-        return Page(tuple(found[:size]), cursors.write_moment(last.created_at, last.id))
 
     def list_attempts(self, bead_id: str) -> tuple[Attempt, ...]:
         """As the client."""

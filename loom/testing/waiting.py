@@ -10,13 +10,14 @@ from typing import Any
 from loom.database import amending, blockers, filing, projects
 from loom.database.blockers import Known
 from loom.database.changes import Changes, Standing
+from loom.domain.audit import Intervention
 from loom.domain.bead import Amendment, Bead, NewBead
 from loom.domain.fairness import Share, turns
 from loom.domain.lifecycle import Resolution, State
 from loom.domain.outbox import OutboxKind
 from loom.domain.presence import Crew
 from loom.domain.priority import rank, waiting_since
-from loom.domain.project import Project, ProjectChange, ProjectState
+from loom.domain.project import STILL, Project, ProjectChange, ProjectState
 from loom.domain.waiting import Blocker, Facts, Why, explain
 
 
@@ -31,29 +32,35 @@ class FakeWaiting:
     get_bead: Callable[[str], Bead]
     get_project: Callable[[str], Project]
     _crew: Callable[[str], Crew]
+    _note: Callable[..., None]
 
     def __init__(self) -> None:
         self._shares: dict[str, Share] = {}
 
     def update_project(
-        self, project_id: str, change: ProjectChange, correlation_id: str, traceparent: str = ""
-    ) -> Project:
+        self, project_id: str, change: ProjectChange, correlation_id: str,
+        traceparent: str = "", *, expected_version: int = 0, by: Intervention | None = None,
+    ) -> Project:  # fmt: skip
         """As the client."""
         filing.check_project_change(change)
+        by = by or Intervention("control", "", correlation_id, traceparent)
         with self._lock:
             before = self.get_project(project_id)
-            if not change.given():
+            after = projects.changed(before, change, expected_version)
+            if after == before:
                 return before
-            self._tables.projects[project_id] = change.apply(before)
-            event = projects.changed(project_id, change, correlation_id, traceparent)
-            self._apply(Changes(events=(event,)))
-            return self.get_project(project_id)
+            self._tables.projects[project_id] = after
+            self._apply(Changes(events=(projects.told(after, change, by),)))
+            self._note(by, projects.action(before, after), project_id, **change.given())
+            return after
 
     def amend_bead(
-        self, bead_id: str, amendment: Amendment, expected_version: int = 0, traceparent: str = ""
-    ) -> Bead:
+        self, bead_id: str, amendment: Amendment, expected_version: int = 0,
+        traceparent: str = "", by: Intervention | None = None,
+    ) -> Bead:  # fmt: skip
         """As the client."""
         filing.check_amendment(bead_id, amendment)
+        by = by or Intervention("control", "", "", traceparent)
         with self._lock:
             before = self.get_bead(bead_id)
             after = amendment.apply(before)
@@ -61,6 +68,7 @@ class FakeWaiting:
             if after == before:
                 return before
             amending.check_state(before, after)
+            amending.check_words(after)
             amending.check_links(before, after, self._known_beads(), self._links())
             self._tables.beads[bead_id].bead = replace(
                 after, version=before.version + 1, updated_at=self._now
@@ -71,7 +79,8 @@ class FakeWaiting:
                     due.rank = rank(after.priority, since)
                     if after.not_before != before.not_before:
                         due.available_at = max(self._now, since)
-            self._apply(Changes(events=(amending.edited(after, "control", traceparent),)))
+            self._apply(Changes(events=(amending.edited(after, by),)))
+            self._note(by, "bead.edit", bead_id, edited=amending.differences(before, after))
             return self.get_bead(bead_id)
 
     def explain_bead(self, bead_id: str) -> Why:
@@ -116,7 +125,7 @@ class FakeWaiting:
             ) if own else 0,
             agent=running.agent_id if running else "",
             lease_left_s=running.lease_left_s if running else 0.0,
-            crew=self._crew(project.id),
+            crew=self._crew(project.id), assignee=bead.assignee,
         )  # fmt: skip
 
     # Whose turn it is.
@@ -202,7 +211,7 @@ class FakeWaiting:
     def _gated(self, bead_id: str) -> bool:
         known = self._tables.beads
         # One that is filed in the same request may be yet to come.
-        return any(
+        return bool(known[bead_id].bead.assignee) or any(
             id_ not in known or known[id_].bead.resolution is not Resolution.SUCCEEDED
             for id_, _ in self._waits_for(bead_id)
         )
@@ -216,7 +225,7 @@ class FakeWaiting:
         """Whether a bead whose message came may not start, or not be started again, now."""
         kept = self._tables.beads[bead_id]
         project: Project = self._tables.projects[kept.bead.project_id]
-        paused = project.state is ProjectState.PAUSED
+        paused = project.state in STILL
         if kept.bead.state is not State.OPEN or kept.bead.epoch != epoch - 1:
             return paused
         draining = project.state is ProjectState.DRAINING and not kept.attempts

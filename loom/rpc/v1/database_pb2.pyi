@@ -448,6 +448,7 @@ class Bead(_message.Message):
     BLOCKED_BY_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     project_id: _builtins.str
     title: _builtins.str
@@ -466,6 +467,8 @@ class Bead(_message.Message):
     parent: _builtins.str
     max_attempts: _builtins.int
     """0: as its project says."""
+    assignee: _builtins.str
+    """Who took it by hand; empty: nobody. AssignBead of the DeskService changes it."""
     @_builtins.property
     def commits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Commitish]: ...
     @_builtins.property
@@ -506,10 +509,11 @@ class Bead(_message.Message):
         blocked_by: _abc.Iterable[_builtins.str] | None = ...,
         parent: _builtins.str = ...,
         max_attempts: _builtins.int = ...,
+        assignee: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "created_at", b"created_at", "not_before", b"not_before", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "closed_at", b"closed_at", "commits", b"commits", "context", b"context", "correlation_id", b"correlation_id", "created_at", b"created_at", "description", b"description", "epoch", b"epoch", "id", b"id", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority", "project_id", b"project_id", "reason", b"reason", "resolution", b"resolution", "state", b"state", "title", b"title", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "blocked_by", b"blocked_by", "closed_at", b"closed_at", "commits", b"commits", "context", b"context", "correlation_id", b"correlation_id", "created_at", b"created_at", "description", b"description", "epoch", b"epoch", "id", b"id", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority", "project_id", b"project_id", "reason", b"reason", "resolution", b"resolution", "state", b"state", "title", b"title", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -618,6 +622,8 @@ class ListBeadsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Empty: of every project."""
     resolution: _builtins.str
@@ -626,9 +632,15 @@ class ListBeadsRequest(_message.Message):
     cursor: _builtins.str
     """From next_cursor; empty: from the newest."""
     transaction_id: _builtins.str
+    sort: _builtins.str
+    """-created (or empty), created, -updated, updated, priority, -priority."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty: in any state."""
+
+    @_builtins.property
+    def filter(self) -> Global___BeadFilter:
+        """Which of them."""
 
     def __init__(
         self,
@@ -639,14 +651,83 @@ class ListBeadsRequest(_message.Message):
         page_size: _builtins.int = ...,
         cursor: _builtins.str = ...,
         transaction_id: _builtins.str = ...,
+        filter: Global___BeadFilter | None = ...,
+        sort: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "page_size", b"page_size", "project_id", b"project_id", "resolution", b"resolution", "states", b"states", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "filter", b"filter", "page_size", b"page_size", "project_id", b"project_id", "resolution", b"resolution", "sort", b"sort", "states", b"states", "transaction_id", b"transaction_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListBeadsRequest: _TypeAlias = ListBeadsRequest  # noqa: Y015
+
+@_typing.final
+class BeadFilter(_message.Message):
+    """Which beads; what is empty or unset filters nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_IDS_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    CREATED_SINCE_FIELD_NUMBER: _builtins.int
+    CREATED_UNTIL_FIELD_NUMBER: _builtins.int
+    UPDATED_SINCE_FIELD_NUMBER: _builtins.int
+    UPDATED_UNTIL_FIELD_NUMBER: _builtins.int
+    resolution: _builtins.str
+    parent: _builtins.str
+    text: _builtins.str
+    """Stands in the id or the title."""
+    reason: _builtins.str
+    """Stands in the reason."""
+    assignee: _builtins.str
+    agent: _builtins.str
+    """Whose attempt runs."""
+    @_builtins.property
+    def project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def created_since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def created_until(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def updated_since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def updated_until(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        project_ids: _abc.Iterable[_builtins.str] | None = ...,
+        states: _abc.Iterable[_builtins.str] | None = ...,
+        resolution: _builtins.str = ...,
+        priorities: _abc.Iterable[_builtins.int] | None = ...,
+        parent: _builtins.str = ...,
+        text: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        assignee: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        created_since: _timestamp_pb2.Timestamp | None = ...,
+        created_until: _timestamp_pb2.Timestamp | None = ...,
+        updated_since: _timestamp_pb2.Timestamp | None = ...,
+        updated_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_since", b"created_since", "created_until", b"created_until", "updated_since", b"updated_since", "updated_until", b"updated_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "assignee", b"assignee", "created_since", b"created_since", "created_until", b"created_until", "parent", b"parent", "priorities", b"priorities", "project_ids", b"project_ids", "reason", b"reason", "resolution", b"resolution", "states", b"states", "text", b"text", "updated_since", b"updated_since", "updated_until", b"updated_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeadFilter: _TypeAlias = BeadFilter  # noqa: Y015
 
 @_typing.final
 class ListBeadsResponse(_message.Message):
@@ -690,6 +771,7 @@ class Project(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     SOFT_TIMEOUT_S_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     repository: _builtins.str
     name: _builtins.str
@@ -697,7 +779,7 @@ class Project(_message.Message):
     timeout_s: _builtins.int
     queue_window: _builtins.int
     state: _builtins.str
-    """active, paused, draining; empty: active."""
+    """active, paused, draining, closed; empty: active."""
     weight: _builtins.int
     """1 to 100; 0: the default."""
     max_in_progress: _builtins.int
@@ -708,6 +790,7 @@ class Project(_message.Message):
     """Seconds after which a command is asked to end, before timeout_s; 0: never."""
     rules: _builtins.str
     """A JSON object with the project's rules; empty: the defaults."""
+    version: _builtins.int
     @_builtins.property
     def test_command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -729,14 +812,35 @@ class Project(_message.Message):
         max_attempts: _builtins.int = ...,
         soft_timeout_s: _builtins.int = ...,
         rules: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "rules", b"rules", "soft_timeout_s", b"soft_timeout_s", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_branch", b"default_branch", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "rules", b"rules", "soft_timeout_s", b"soft_timeout_s", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "version", b"version", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Project: _TypeAlias = Project  # noqa: Y015
+
+@_typing.final
+class Words(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Words: _TypeAlias = Words  # noqa: Y015
 
 @_typing.final
 class UpdateProjectRequest(_message.Message):
@@ -753,6 +857,14 @@ class UpdateProjectRequest(_message.Message):
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    DEFAULT_BRANCH_FIELD_NUMBER: _builtins.int
+    TEST_COMMAND_FIELD_NUMBER: _builtins.int
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    SOFT_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     state: _builtins.str
     weight: _builtins.int
@@ -763,6 +875,19 @@ class UpdateProjectRequest(_message.Message):
     traceparent: _builtins.str
     rules: _builtins.str
     """A JSON object with the rules that are to change; null takes one back to its default."""
+    name: _builtins.str
+    repository: _builtins.str
+    default_branch: _builtins.str
+    timeout_s: _builtins.int
+    soft_timeout_s: _builtins.int
+    expected_version: _builtins.int
+    """0: whichever it has; otherwise an older one is stale."""
+    @_builtins.property
+    def test_command(self) -> Global___Words: ...
+    @_builtins.property
+    def by(self) -> Global___Intervention:
+        """Who changes it; a reason may be empty."""
+
     def __init__(
         self,
         *,
@@ -775,33 +900,61 @@ class UpdateProjectRequest(_message.Message):
         correlation_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
         rules: _builtins.str | None = ...,
+        name: _builtins.str | None = ...,
+        repository: _builtins.str | None = ...,
+        default_branch: _builtins.str | None = ...,
+        test_command: Global___Words | None = ...,
+        timeout_s: _builtins.int | None = ...,
+        soft_timeout_s: _builtins.int | None = ...,
+        expected_version: _builtins.int = ...,
+        by: Global___Intervention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_rules", b"_rules", "_state", b"_state", "_weight", b"_weight", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "rules", b"rules", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_branch", b"_default_branch", "_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_name", b"_name", "_queue_window", b"_queue_window", "_repository", b"_repository", "_rules", b"_rules", "_soft_timeout_s", b"_soft_timeout_s", "_state", b"_state", "_timeout_s", b"_timeout_s", "_weight", b"_weight", "by", b"by", "default_branch", b"default_branch", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "rules", b"rules", "soft_timeout_s", b"soft_timeout_s", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_queue_window", b"_queue_window", "_rules", b"_rules", "_state", b"_state", "_weight", b"_weight", "correlation_id", b"correlation_id", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "queue_window", b"queue_window", "rules", b"rules", "state", b"state", "traceparent", b"traceparent", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_branch", b"_default_branch", "_max_attempts", b"_max_attempts", "_max_in_progress", b"_max_in_progress", "_name", b"_name", "_queue_window", b"_queue_window", "_repository", b"_repository", "_rules", b"_rules", "_soft_timeout_s", b"_soft_timeout_s", "_state", b"_state", "_timeout_s", b"_timeout_s", "_weight", b"_weight", "by", b"by", "correlation_id", b"correlation_id", "default_branch", b"default_branch", "expected_version", b"expected_version", "id", b"id", "max_attempts", b"max_attempts", "max_in_progress", b"max_in_progress", "name", b"name", "queue_window", b"queue_window", "repository", b"repository", "rules", b"rules", "soft_timeout_s", b"soft_timeout_s", "state", b"state", "test_command", b"test_command", "timeout_s", b"timeout_s", "traceparent", b"traceparent", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_branch: _TypeAlias = _typing.Literal["default_branch"]  # noqa: Y015
+    _WhichOneofArgType__default_branch: _TypeAlias = _typing.Literal["_default_branch", b"_default_branch"]  # noqa: Y015
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
     _WhichOneofReturnType__max_in_progress: _TypeAlias = _typing.Literal["max_in_progress"]  # noqa: Y015
     _WhichOneofArgType__max_in_progress: _TypeAlias = _typing.Literal["_max_in_progress", b"_max_in_progress"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__queue_window: _TypeAlias = _typing.Literal["queue_window"]  # noqa: Y015
     _WhichOneofArgType__queue_window: _TypeAlias = _typing.Literal["_queue_window", b"_queue_window"]  # noqa: Y015
+    _WhichOneofReturnType__repository: _TypeAlias = _typing.Literal["repository"]  # noqa: Y015
+    _WhichOneofArgType__repository: _TypeAlias = _typing.Literal["_repository", b"_repository"]  # noqa: Y015
     _WhichOneofReturnType__rules: _TypeAlias = _typing.Literal["rules"]  # noqa: Y015
     _WhichOneofArgType__rules: _TypeAlias = _typing.Literal["_rules", b"_rules"]  # noqa: Y015
+    _WhichOneofReturnType__soft_timeout_s: _TypeAlias = _typing.Literal["soft_timeout_s"]  # noqa: Y015
+    _WhichOneofArgType__soft_timeout_s: _TypeAlias = _typing.Literal["_soft_timeout_s", b"_soft_timeout_s"]  # noqa: Y015
     _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
     _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__timeout_s: _TypeAlias = _typing.Literal["timeout_s"]  # noqa: Y015
+    _WhichOneofArgType__timeout_s: _TypeAlias = _typing.Literal["_timeout_s", b"_timeout_s"]  # noqa: Y015
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_branch) -> _WhichOneofReturnType__default_branch | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_in_progress) -> _WhichOneofReturnType__max_in_progress | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_window) -> _WhichOneofReturnType__queue_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repository) -> _WhichOneofReturnType__repository | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rules) -> _WhichOneofReturnType__rules | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__soft_timeout_s) -> _WhichOneofReturnType__soft_timeout_s | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_s) -> _WhichOneofReturnType__timeout_s | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
@@ -941,6 +1094,12 @@ class AmendBeadRequest(_message.Message):
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
     DUE_NOW_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    WAIT_FOR_FIELD_NUMBER: _builtins.int
+    NOT_FOR_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     expected_version: _builtins.int
     """0: whichever it has; otherwise an older one is stale."""
@@ -951,10 +1110,24 @@ class AmendBeadRequest(_message.Message):
     due_now: _builtins.bool
     """Without a due time."""
     traceparent: _builtins.str
+    title: _builtins.str
+    description: _builtins.str
+    context: _builtins.str
+    """A JSON object."""
     @_builtins.property
     def blocked_by(self) -> Global___BeadIds: ...
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def wait_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Added to those it waits for, and taken off them."""
+
+    @_builtins.property
+    def not_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def by(self) -> Global___Intervention:
+        """Who changes it; a reason may be empty."""
+
     def __init__(
         self,
         *,
@@ -967,23 +1140,41 @@ class AmendBeadRequest(_message.Message):
         not_before: _timestamp_pb2.Timestamp | None = ...,
         due_now: _builtins.bool = ...,
         traceparent: _builtins.str = ...,
+        title: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        context: _builtins.str | None = ...,
+        wait_for: _abc.Iterable[_builtins.str] | None = ...,
+        not_for: _abc.Iterable[_builtins.str] | None = ...,
+        by: Global___Intervention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_parent", b"_parent", "_priority", b"_priority", "blocked_by", b"blocked_by", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context", b"_context", "_description", b"_description", "_max_attempts", b"_max_attempts", "_parent", b"_parent", "_priority", b"_priority", "_title", b"_title", "blocked_by", b"blocked_by", "by", b"by", "context", b"context", "description", b"description", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_parent", b"_parent", "_priority", b"_priority", "blocked_by", b"blocked_by", "due_now", b"due_now", "expected_version", b"expected_version", "id", b"id", "max_attempts", b"max_attempts", "not_before", b"not_before", "parent", b"parent", "priority", b"priority", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context", b"_context", "_description", b"_description", "_max_attempts", b"_max_attempts", "_parent", b"_parent", "_priority", b"_priority", "_title", b"_title", "blocked_by", b"blocked_by", "by", b"by", "context", b"context", "description", b"description", "due_now", b"due_now", "expected_version", b"expected_version", "id", b"id", "max_attempts", b"max_attempts", "not_before", b"not_before", "not_for", b"not_for", "parent", b"parent", "priority", b"priority", "title", b"title", "traceparent", b"traceparent", "wait_for", b"wait_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__context: _TypeAlias = _typing.Literal["context"]  # noqa: Y015
+    _WhichOneofArgType__context: _TypeAlias = _typing.Literal["_context", b"_context"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
     _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
     _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context) -> _WhichOneofReturnType__context | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
 
 Global___AmendBeadRequest: _TypeAlias = AmendBeadRequest  # noqa: Y015
 

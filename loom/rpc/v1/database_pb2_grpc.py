@@ -292,7 +292,7 @@ class DatabaseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProject(self, request, context):
-        """Pauses, drains or resumes a project, and sets its share and limits.
+        """Edits a project, pauses, drains, resumes, closes or reopens it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,7 +308,7 @@ class DatabaseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AmendBead(self, request, context):
-        """Changes what a bead waits for and its place in its project's order.
+        """Changes a bead's words, what it waits for and its place in its project's order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,14 +51,14 @@ class DatabaseServiceStub:
     GetProject: _grpc.UnaryUnaryMultiCallable[_database_pb2.GetProjectRequest, _database_pb2.GetProjectResponse]
     ListProjects: _grpc.UnaryUnaryMultiCallable[_database_pb2.ListProjectsRequest, _database_pb2.ListProjectsResponse]
     UpdateProject: _grpc.UnaryUnaryMultiCallable[_database_pb2.UpdateProjectRequest, _database_pb2.UpdateProjectResponse]
-    """Pauses, drains or resumes a project, and sets its share and limits."""
+    """Edits a project, pauses, drains, resumes, closes or reopens it."""
     ExplainBead: _grpc.UnaryUnaryMultiCallable[_database_pb2.ExplainBeadRequest, _database_pb2.ExplainBeadResponse]
     """Waiting.
 
     Why a bead is not running, and what would make it run.
     """
     AmendBead: _grpc.UnaryUnaryMultiCallable[_database_pb2.AmendBeadRequest, _database_pb2.AmendBeadResponse]
-    """Changes what a bead waits for and its place in its project's order."""
+    """Changes a bead's words, what it waits for and its place in its project's order."""
     CreateBeads: _grpc.UnaryUnaryMultiCallable[_database_pb2.CreateBeadsRequest, _database_pb2.CreateBeadsResponse]
     """The trip.
 
@@ -127,14 +127,14 @@ class DatabaseServiceAsyncStub(DatabaseServiceStub):
     GetProject: _aio.UnaryUnaryMultiCallable[_database_pb2.GetProjectRequest, _database_pb2.GetProjectResponse]  # type: ignore[assignment]
     ListProjects: _aio.UnaryUnaryMultiCallable[_database_pb2.ListProjectsRequest, _database_pb2.ListProjectsResponse]  # type: ignore[assignment]
     UpdateProject: _aio.UnaryUnaryMultiCallable[_database_pb2.UpdateProjectRequest, _database_pb2.UpdateProjectResponse]  # type: ignore[assignment]
-    """Pauses, drains or resumes a project, and sets its share and limits."""
+    """Edits a project, pauses, drains, resumes, closes or reopens it."""
     ExplainBead: _aio.UnaryUnaryMultiCallable[_database_pb2.ExplainBeadRequest, _database_pb2.ExplainBeadResponse]  # type: ignore[assignment]
     """Waiting.
 
     Why a bead is not running, and what would make it run.
     """
     AmendBead: _aio.UnaryUnaryMultiCallable[_database_pb2.AmendBeadRequest, _database_pb2.AmendBeadResponse]  # type: ignore[assignment]
-    """Changes what a bead waits for and its place in its project's order."""
+    """Changes a bead's words, what it waits for and its place in its project's order."""
     CreateBeads: _aio.UnaryUnaryMultiCallable[_database_pb2.CreateBeadsRequest, _database_pb2.CreateBeadsResponse]  # type: ignore[assignment]
     """The trip.
 
@@ -266,7 +266,7 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _database_pb2.UpdateProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_database_pb2.UpdateProjectResponse, _abc.Awaitable[_database_pb2.UpdateProjectResponse]]:
-        """Pauses, drains or resumes a project, and sets its share and limits."""
+        """Edits a project, pauses, drains, resumes, closes or reopens it."""
 
     @_abc_1.abstractmethod
     def ExplainBead(
@@ -285,7 +285,7 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _database_pb2.AmendBeadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_database_pb2.AmendBeadResponse, _abc.Awaitable[_database_pb2.AmendBeadResponse]]:
-        """Changes what a bead waits for and its place in its project's order."""
+        """Changes a bead's words, what it waits for and its place in its project's order."""
 
     @_abc_1.abstractmethod
     def CreateBeads(
