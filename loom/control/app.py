@@ -27,6 +27,7 @@ from loom.control import (
     projects,
     readiness,
     reconciliation,
+    statistics,
 )
 from loom.control.answers.system import IndexOut
 from loom.control.feed import Feed
@@ -69,6 +70,7 @@ def create_app(
     app.register_blueprint(readiness.routes(parts or {}, breakers or {}))
     app.register_blueprint(docs.routes())
     followers = Followers(ledger, settings.followers, stopping)
+    counted = statistics.Counted(ledger)
     for blueprint in (
         projects.routes(ledger),
         beads.routes(ledger),
@@ -79,11 +81,15 @@ def create_app(
         livelog.routes(ledger, followers),
         events.routes(ledger, Feed(ledger, stopping), followers.take_place),
         reconciliation.routes(ledger, read_depths),
+        statistics.routes(counted),
         agents.routes(ledger),
     ):
         app.register_blueprint(blueprint, url_prefix=API)
 
-    desk = pages.Desk(ledger, read_depths, parts or {}, breakers or {}, links or pages.Links())
+    desk = pages.Desk(
+        ledger, counted, read_depths=read_depths, parts=parts or {}, breakers=breakers or {},
+        links=links or pages.Links(),
+    )  # fmt: skip
     overview = pages.install(app, desk)
 
     @app.get("/")

@@ -10,6 +10,8 @@ from loom.control.fresh import Fresh
 from loom.control.ledger import Ledger
 from loom.control.readiness import Probe
 from loom.control.reconciliation import PAGE, Read
+from loom.control.statistics import Counted
+from loom.domain.presence import Agent
 from loom.domain.project import Project
 from loom.domain.reconciliation import Depth
 from loom.errors import LoomError
@@ -17,6 +19,9 @@ from loom.messaging.topology import RESULTS_QUEUE, queues_of
 
 DEPTHS_S = 3.0
 PROJECTS_S = 3.0
+AGENTS_S = 2.0
+PARTS_S = 3.0
+UNACCOUNTED_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,23 @@ class Desk:
     def __init__(
         self,
         ledger: Ledger,
+        counted: Counted,
+        *,
         read_depths: Read,
         parts: Mapping[str, Probe],
         breakers: Mapping[str, Callable[[], str]],
         links: Links,
     ) -> None:
         self.ledger, self.parts, self.breakers, self.links = ledger, parts, breakers, links
+        self.counted = counted
         self._read = read_depths
         self._queues = Fresh(DEPTHS_S, self._count)
         self._projects = Fresh(PROJECTS_S, self._list)
+        self._agents = Fresh(
+            AGENTS_S, lambda: tuple(every(lambda after: ledger.list_agents(cursor=after)))
+        )
+        self._away = Fresh(PARTS_S, self._probe)
+        self._unaccounted = Fresh(UNACCOUNTED_S, self._compare)
 
     def projects(self) -> Sequence[Project]:
         """All projects, by their ids."""
@@ -58,6 +71,36 @@ class Desk:
     def queues(self) -> Queues:
         """The depths of every project's queues and of the results' queue."""
         return self._queues.get()
+
+    def agents(self) -> Sequence[Agent]:
+        """All agents, by their names."""
+        return self._agents.get()
+
+    def away(self) -> Sequence[str]:
+        """The parts that do not answer, by their names."""
+        return self._away.get()
+
+    def unaccounted(self) -> int:
+        """How many beads ledger and broker together have lost sight of; 0 where nobody can say."""
+        return self._unaccounted.get()
+
+    def _probe(self) -> Sequence[str]:
+        found = []
+        for name, probe in self.parts.items():
+            try:
+                probe()
+            except LoomError:
+                found.append(name)
+        return tuple(found)
+
+    def _compare(self) -> int:
+        queues = self.queues()
+        if queues.why or not queues.depths:
+            return 0
+        try:
+            return self.ledger.reconcile(tuple(queues.depths.values())).unaccounted
+        except LoomError:
+            return 0
 
     def _list(self) -> Sequence[Project]:
         return tuple(every(lambda after: self.ledger.list_projects(PAGE, after)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, g, make_response, render_template, request
 
@@ -12,6 +14,9 @@ from loom.control.pages import assets, menu, words
 from loom.control.pages.desk import Desk
 from loom.domain.access import Principal, Role
 
+NOWHERE = ("-",)
+"""No project has this id."""
+T = TypeVar("T")
 FRAGMENT = "X-Fragment"
 """The header of a request for what is within the frame alone."""
 NEXT_STEPS = {
@@ -89,6 +94,19 @@ def may(role: str, project_id: str = "") -> bool:
     """Whether who looks may do what needs the role; the API decides again when they do it."""
     principal = g.get("principal")
     return not isinstance(principal, Principal) or principal.may(Role(role), project_id)
+
+
+def scope() -> tuple[str, ...]:
+    """The projects that whoever looks may see, as the ledger's lists take them: empty for all."""
+    principal = g.get("principal")
+    visible = principal.visible() if isinstance(principal, Principal) else None
+    return () if visible is None else tuple(sorted(visible)) or NOWHERE
+
+
+def mine(items: Iterable[T], of: Callable[[T], str] = attrgetter("id")) -> tuple[T, ...]:
+    """Those that belong to projects which whoever looks may see. of: the project of one."""
+    within = scope()
+    return tuple(each for each in items if not within or of(each) in within)
 
 
 def json_for_page(value: Any) -> str:

@@ -1,19 +1,48 @@
-"""The overview: what needs somebody, and the trip as it is now."""
+"""The overview: what needs somebody, the trip as it is now, and how the last hours went."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Response
+from flask import Response, request
 
-from loom.control.pages import frame
+from loom.control.pages import condition, frame, picture
 from loom.control.pages.desk import Desk
+from loom.domain.presence import AgentState
+
+GONE = frozenset({AgentState.LOST, AgentState.STOPPED})
+WINDOWS = {"hour": (3_600, 60), "day": (86_400, 96), "week": (7 * 86_400, 84)}
+"""Seconds, and into how many parts the plots divide them."""
 
 
 def view(desk: Desk) -> Callable[[], Response]:
     """The view of the overview."""
 
     def overview() -> Response:
-        return frame.page("overview.html", projects=desk.projects())
+        scope = frame.scope()
+        projects = frame.mine(desk.projects())
+        flow = desk.counted.flow(scope)
+        agents = frame.mine(desk.agents(), of=lambda agent: agent.project_id)
+        stands = condition.broker(desk.queues(), [project.id for project in projects])
+        crew = condition.crew(agents)
+        away = desk.away()
+        hops = condition.hops(flow, stands, crew, away)
+        window = request.args.get("window", "hour")
+        total = flow.total()
+        return frame.page(
+            "overview.html",
+            projects=projects,
+            flow=flow,
+            total=total,
+            crew=crew,
+            needs=condition.needs(
+                flow, stands, crew, projects, parts_away=away,
+                unaccounted=0 if scope else desk.unaccounted(),
+                living=[agent.project_id for agent in agents if agent.state not in GONE],
+            ),
+            pictures=(picture.wide(hops, total), picture.tall(hops, total)),
+            window=window if window in WINDOWS else "hour",
+            windows=WINDOWS,
+        )  # fmt: skip
 
     return overview
