@@ -22,7 +22,7 @@ class AccessCalls:
     _call: Callable[..., Any]
 
     def get_identity(self, *, token_sha256: str = "", session_sha256: str = "") -> Identity:
-        """Whose token or session it is. Raises Unauthenticated."""
+        """Whose token or session it is. Raises NotFound."""
         request = pb.GetIdentityRequest(token_sha256=token_sha256, session_sha256=session_sha256)
         return access.identity_from_pb(self._call(self._access.GetIdentity, request))
 

@@ -11,7 +11,6 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from loom import __version__
 from loom.clients.representation import API
 from loom.control import (
-    access,
     agents,
     artifacts,
     beads,
@@ -19,6 +18,7 @@ from loom.control import (
     correlation,
     deadletters,
     docs,
+    entrance,
     events,
     interventions,
     livelog,
@@ -28,13 +28,16 @@ from loom.control import (
     readiness,
     reconciliation,
     statistics,
+    visible,
 )
 from loom.control.answers.system import IndexOut
 from loom.control.feed import Feed
 from loom.control.followers import Followers
 from loom.control.ledger import Ledger
 from loom.control.operation import Content, operation
+from loom.control.passwords import Passwords
 from loom.settings import ControlSettings
+from loom.settings.oidc import OidcSettings
 
 
 def create_app(
@@ -47,11 +50,13 @@ def create_app(
     store: artifacts.Artifacts | None = None,
     stopping: threading.Event | None = None,
     links: pages.Links | None = None,
+    oidc: OidcSettings | None = None,
+    passwords: Passwords | None = None,
 ) -> Flask:
     """The HTTP API over a ledger. parts: what /readyz asks, by name. read_depths: the
     depths of the broker's queues. breakers: the circuit breakers' states that /readyz tells.
     store: of artifacts. stopping: ends the streams of whoever follows a log. links: to pages that
-    are not Loom's own.
+    are not Loom's own. oidc: who else vouches for people. passwords: how they are hashed.
 
     Make it after a fork: the ledger's channel and the tracer must not cross one.
     """
@@ -65,24 +70,26 @@ def create_app(
         app, excluded_urls="healthz,readyz", enable_commenter=False
     )
     correlation.install(app)
-    access.install(app, settings.token_sha256.get_secret_value())
+    door = entrance.install(app, ledger, settings, oidc, passwords)
+    seen = visible.of(ledger)
     problem.install(app, pages.frame.shown)
     app.register_blueprint(readiness.routes(parts or {}, breakers or {}))
     app.register_blueprint(docs.routes())
+    app.register_blueprint(door.pages)
     followers = Followers(ledger, settings.followers, stopping)
     counted = statistics.Counted(ledger)
     for blueprint in (
-        projects.routes(ledger),
-        beads.routes(ledger),
+        projects.routes(seen),
+        beads.routes(seen),
         comments.routes(ledger),
         artifacts.routes(ledger, store or artifacts.NoArtifacts()),
-        deadletters.routes(ledger),
+        deadletters.routes(seen),
         interventions.routes(ledger),
         livelog.routes(ledger, followers),
         events.routes(ledger, Feed(ledger, stopping), followers.take_place),
         reconciliation.routes(ledger, read_depths),
         statistics.routes(counted),
-        agents.routes(ledger),
+        agents.routes(seen),
     ):
         app.register_blueprint(blueprint, url_prefix=API)
 

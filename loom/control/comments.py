@@ -97,7 +97,7 @@ def routes(ledger: Comments) -> Blueprint:
         document = body.read()
         said = read_body(CommentIn, document)
         made = ledger.add_comment(
-            on, g.principal, said.text, g.correlation_id, traceparent=traces.traceparent(),
+            on, g.principal.name, said.text, g.correlation_id, traceparent=traces.traceparent(),
             idempotency=idempotency.of_request(document),
         )  # fmt: skip
         (comment,) = made.items
@@ -120,11 +120,11 @@ def routes(ledger: Comments) -> Blueprint:
 
     def _edit(on: Subject, comment_id: str) -> Response:
         said = read_body(CommentIn, body.read())
-        edited = ledger.edit_comment(on, _known(comment_id), g.principal, said.text)
+        edited = ledger.edit_comment(on, _known(comment_id), g.principal.name, said.text)
         return jsonify(comment_to_json(edited))
 
     def _delete(on: Subject, comment_id: str) -> Response:
-        deleted = ledger.delete_comment(on, _known(comment_id), g.principal)
+        deleted = ledger.delete_comment(on, _known(comment_id), g.principal.name)
         log.info("comment_deleted", comment_id=deleted.id, bead_id=deleted.bead_id)
         return jsonify(comment_to_json(deleted))
 

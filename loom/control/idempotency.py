@@ -26,7 +26,7 @@ def of_request(body: Any) -> tuple[str, str]:
         return "", ""
     if not _FORM.fullmatch(key):
         raise InvalidFields([Fault(HEADER, "has to be 1 to 255 printable ASCII characters")])
-    return f"{g.principal} {request.method} {request.path} {key}", fingerprint(body)
+    return f"{g.principal.name} {request.method} {request.path} {key}", fingerprint(body)
 
 
 def mark(response: Response, *, replayed: bool) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loom.clients.answers import Filed, Page
+from loom.control.accounts import Accounts
 from loom.control.agents import Agents
 from loom.control.commenting import Comments
 from loom.control.feed import Events
@@ -18,7 +19,7 @@ from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
 
 
-class Ledger(Steering, Agents, Logs, Statistics, Comments, Events, Protocol):
+class Ledger(Accounts, Steering, Agents, Logs, Comments, Statistics, Events, Protocol):
     """The calls of loom.clients.database.DatabaseClient that the API stands on."""
 
     def create_project(

@@ -24,6 +24,7 @@ class Within(Enum):
     GROUP = "the project of the group of dead letters that the address names"
     SOME = "any project: the view answers with what the caller may see"
     ALL = "every project"
+    SELF = "nowhere: whoever is known may call it, about themself"
     ANYBODY = "nowhere: the route is open"
 
 

@@ -79,14 +79,14 @@ def document(error: LoomError, code: str, instance: str, correlation_id: str) ->
 
 def answer(error: LoomError, headers: Mapping[str, str] | None = None) -> Response:
     """The response to the current request that says what went wrong."""
-    code = told_as(error, known_caller=bool(g.get("principal")))
+    code = told_as(error, known_caller=bool(g.get("principal")) and not g.get("refused"))
     if code == "internal":
         log.error("request_failed", code=error.code, detail=error.detail, **error.data)
     body = document(error, code, request.path, g.get("correlation_id", ""))
     response = Response(json.dumps(body), MEANINGS[code].http, mimetype=MIME)
     response.headers.update(headers or {})
     if code in RETRY_AFTER_S:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S[code])
+        response.headers["Retry-After"] = error.data.get("retry_after_s", str(RETRY_AFTER_S[code]))
     if code == "unauthenticated":
         response.headers["WWW-Authenticate"] = 'Bearer realm="loom"'
     return response

@@ -92,4 +92,4 @@ def replay_in_body() -> ReplayIn:
 
 def by(reason: str) -> Intervention:
     """The caller of the current request, with this reason."""
-    return Intervention(g.principal, reason, g.correlation_id, traces.traceparent())
+    return Intervention(g.principal.name, reason, g.correlation_id, traces.traceparent())

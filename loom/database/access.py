@@ -26,7 +26,7 @@ class Access:
         self._run = run
 
     def identify(self, token: str, session: str, time_left_s: float) -> Identity:
-        """Whose token or session has this SHA-256. Raises Unauthenticated."""
+        """Whose token or session has this SHA-256. Raises NotFound."""
         return self._run(lambda c: entrances.identify(c, token, session), time_left_s)
 
     def login(self, name: str, time_left_s: float) -> tuple[str, bool]:

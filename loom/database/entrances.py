@@ -22,7 +22,7 @@ from loom.domain.account import (
     token_actor,
 )
 from loom.domain.audit import Intervention
-from loom.errors import Invalid, NotFound, Unauthenticated
+from loom.errors import Invalid, NotFound
 
 PAGE, LARGEST_PAGE = 100, 500
 METHODS = ("password", "oidc")
@@ -68,7 +68,7 @@ _TOKEN = tuple(column for column in tables.access_token.c if column.name != "dig
 
 
 def identify(connection: Connection, token: str, session: str) -> Identity:
-    """Whose token or session has this SHA-256; its use is noted. Raises Unauthenticated."""
+    """Whose token or session has this SHA-256; its use is noted. Raises NotFound."""
     if bool(token) == bool(session):
         raise Invalid("either a token's or a session's SHA-256 is needed", field="token_sha256")
     words = {"digest": check_digest(token or session), "seen_s": SEEN_S}
@@ -220,9 +220,9 @@ def token_facts(new: NewToken) -> dict[str, Any]:
     }
 
 
-def unknown() -> Unauthenticated:
+def unknown() -> NotFound:
     """The error for what nobody gets in with, whatever the cause."""
-    return Unauthenticated("it is nobody's, has ended, or was taken back")
+    return NotFound("it is nobody's, has ended, or was taken back")
 
 
 def no_session(id_: str) -> NotFound:

@@ -19,3 +19,13 @@ class ControlSettings(Settings):
     followers: int = Field(default=64, ge=1, le=900)
     """Readers that may follow logs at once, each with a thread of its own beside the others."""
     max_body_bytes: int = 256 * 1024
+    https: bool = False
+    """Whether browsers come by https, by way of a proxy: cookies are then sent by that alone."""
+    proxies: int = Field(default=0, ge=0, le=5)
+    """Proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    requests_per_minute: int = Field(default=30_000, ge=0)
+    """What one token or session may ask for; 0: no limit."""
+    session_idle_s: float = Field(default=12 * 3_600, gt=0)
+    """A login ends when it has been unused for so long."""
+    session_life_s: float = Field(default=7 * 86_400, gt=0, le=366 * 86_400)
+    """A login ends then, however much it is used."""

@@ -13,7 +13,7 @@ from loom.domain.access import Principal, Role
 from loom.domain.account import NewSession, NewToken, User
 from loom.domain.audit import Intervention
 from loom.domain.auditchain import Check
-from loom.errors import Conflict, Invalid, NotFound, Stale, Unauthenticated
+from loom.errors import Conflict, Invalid, NotFound, Stale
 
 __all__ = ["real", "world"]
 
@@ -102,7 +102,7 @@ def test_another_password_ends_the_sessions(world: World) -> None:
     world.control.open_session(session(), BY)
     world.control.set_password("grace", "another", BY)
     assert world.control.get_login("grace") == ("another", True)
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(session_sha256=A)
     assert world.control.list_sessions().items == ()
 
@@ -121,13 +121,13 @@ def test_who_is_disabled_is_out_at_once_and_stays_out(world: World) -> None:
     world.control.create_user(GRACE, HASH, BY)
     world.control.open_session(session(), BY)
     assert world.control.enable_user("grace", BY, enabled=False).disabled
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(session_sha256=A)
     assert world.control.get_login("grace") == ("", True)
     with pytest.raises(Invalid):
         world.control.open_session(session(sha256=C), BY)
     world.control.enable_user("grace", BY, enabled=True)
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(session_sha256=A)
     assert world.control.get_login("grace") == (HASH, True)
 
@@ -172,11 +172,11 @@ def test_a_session_ends_when_it_lies_unused_or_is_old(world: World) -> None:
     world.control.open_session(session(sha256=A), BY)
     world.control.open_session(session(sha256=B, idle_s=600), BY)
     world.advance(90)
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(session_sha256=A)
     world.control.get_identity(session_sha256=B)
     world.advance(550)
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(session_sha256=B)
     assert world.control.list_sessions().items == ()
 
@@ -196,7 +196,7 @@ def test_a_session_can_be_ended_by_its_user_and_not_by_another(world: World) -> 
         world.control.end_session("s-a", BY, user="eve")
     world.control.end_session("s-a", BY, user="grace")
     world.control.end_session("s-a", BY)
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(session_sha256=A)
     assert [what for _, what, _ in actions(world)].count("session.end") == 1
 
@@ -212,7 +212,7 @@ def test_a_token_is_known_by_its_hash_until_it_is_revoked(world: World) -> None:
     assert found.principal == Principal("token:ci/bbbbbbbbbbbb", None, {"alpha": Role.VIEWER})
     assert world.control.list_tokens().items[0].last_used_at is not None
     world.control.revoke_token(made.id, BY)
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(token_sha256=B)
     assert world.control.list_tokens().items[0].revoked_at is not None
 
@@ -222,7 +222,7 @@ def test_a_token_expires(world: World) -> None:
     world.control.create_token(token(expires_at=ends), BY)
     world.control.get_identity(token_sha256=B)
     world.advance(61)
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(NotFound):
         world.control.get_identity(token_sha256=B)
 
 
@@ -231,7 +231,7 @@ def test_a_session_is_no_token_nor_the_other_way_round(world: World) -> None:
     world.control.open_session(session(), BY)
     world.control.create_token(token(), BY)
     for words in ({"token_sha256": A}, {"session_sha256": B}, {"token_sha256": C}):
-        with pytest.raises(Unauthenticated):
+        with pytest.raises(NotFound):
             world.control.get_identity(**words)
 
 

@@ -125,7 +125,7 @@ class AccessServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetIdentity(self, request, context):
-        """Whose token or session this is. "unauthenticated": nobody's, or it has ended.
+        """Whose token or session this is. "not_found": nobody's, or it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,7 @@ class AccessServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccessServiceAsyncStub: ...
     GetIdentity: _grpc.UnaryUnaryMultiCallable[_access_pb2.GetIdentityRequest, _access_pb2.GetIdentityResponse]
-    """Whose token or session this is. "unauthenticated": nobody's, or it has ended."""
+    """Whose token or session this is. "not_found": nobody's, or it has ended."""
     GetLogin: _grpc.UnaryUnaryMultiCallable[_access_pb2.GetLoginRequest, _access_pb2.GetLoginResponse]
     """What a login is compared with; an unknown user has an empty hash."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_access_pb2.CreateUserRequest, _access_pb2.CreateUserResponse]
@@ -65,7 +65,7 @@ class AccessServiceStub:
 class AccessServiceAsyncStub(AccessServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetIdentity: _aio.UnaryUnaryMultiCallable[_access_pb2.GetIdentityRequest, _access_pb2.GetIdentityResponse]  # type: ignore[assignment]
-    """Whose token or session this is. "unauthenticated": nobody's, or it has ended."""
+    """Whose token or session this is. "not_found": nobody's, or it has ended."""
     GetLogin: _aio.UnaryUnaryMultiCallable[_access_pb2.GetLoginRequest, _access_pb2.GetLoginResponse]  # type: ignore[assignment]
     """What a login is compared with; an unknown user has an empty hash."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateUserRequest, _access_pb2.CreateUserResponse]  # type: ignore[assignment]
@@ -101,7 +101,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.GetIdentityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.GetIdentityResponse, _abc.Awaitable[_access_pb2.GetIdentityResponse]]:
-        """Whose token or session this is. "unauthenticated": nobody's, or it has ended."""
+        """Whose token or session this is. "not_found": nobody's, or it has ended."""
 
     @_abc_1.abstractmethod
     def GetLogin(
