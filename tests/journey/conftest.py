@@ -52,6 +52,17 @@ class Loom:
             check=False,
         )
 
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A running `loom` with these words; `communicate` gives what it says until it ends."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "loom.cli", *words],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def document(self, *words: str) -> Any:
         """What `loom` prints with --json; its exit code has to be 0."""
         answer = self.run(*words, "--json")

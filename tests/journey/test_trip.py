@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+import workshop
 from conftest import Loom, eventually
 
 from loom.cli import calculator
 from loom.cli.bead import follow
-from loom.domain.bead import Bead, NewBead
+from loom.domain.bead import Attempt, Bead, NewBead
+from loom.domain.evidence import FailureClass
 from loom.domain.project import Project
 from loom.stack import credentials
 from loom.stack.home import Home, StackSettings
@@ -194,3 +199,146 @@ def test_a_bead_filed_by_the_command_line_is_waited_for(loom: Loom, project: str
     assert loom.run(
         "bead", "file", project, "--title", "x", "--test", "false", "--wait"
     ).returncode == 1  # fmt: skip
+
+
+@dataclass
+class Workshop:
+    """A project with one bead for each way, filed at once. follower: of the log of one of them."""
+
+    loom: Loom
+    repository: Path
+    beads: dict[str, str]
+    follower: subprocess.Popen[str]
+
+    def done(self, way: str) -> tuple[Bead, tuple[Attempt, ...]]:
+        """The bead of that way at its end, and every attempt at it.
+
+        On a machine that is very busy an attempt may be lost, and followed by another.
+        """
+        with self.loom.client() as client:
+            bead = follow(client, client.get_bead(self.beads[way]), lambda _bead: None)
+            return bead, client.list_attempts(bead.id)
+
+    def shown(self, bead: Bead, name: str) -> str:
+        """A file as the bead's branch has it."""
+        return git(self.repository, "show", f"agent/{bead.id}:{name}")
+
+
+@pytest.fixture(scope="session")
+def works(loom: Loom) -> Iterator[Workshop]:
+    """A project that can be worked on in every way, and a bead for each of them."""
+    folder = loom.home.path / "workshop"
+    repository = workshop.lay_out(folder)
+    (folder / "fix.diff").write_text(workshop.PATCH)
+    (folder / "actions.json").write_text(workshop.ACTIONS)
+    loom.document("project", "add", "workshop", str(repository), "--command", workshop.COMMAND)
+    with loom.client() as client:
+        topic = NewBead("Write a test", context={"topic": "weather"})
+        beads = {"command": client.create_bead("workshop", topic).id}
+    follower = loom.start("bead", "logs", "-f", beads["command"])
+    asked = {
+        "patch": ("--patch", str(folder / "fix.diff")),
+        "actions": ("--actions", str(folder / "actions.json")),
+        "verify": ("--verify",),
+    }
+    for way, words in asked.items():
+        told = loom.document("bead", "file", "workshop", "--title", f"By {way}", *words)
+        beads[way] = told["id"]
+    with follower:
+        yield Workshop(loom, repository, beads, follower)
+        follower.kill()
+
+
+def proven(attempt: Attempt, *, tests: int) -> None:
+    """Every step of a succeeded attempt left evidence, and so many tests were counted."""
+    assert attempt.outcome == "succeeded", attempt
+    steps = {step.name: step for step in attempt.steps}
+    assert all(step.exit_code == 0 for step in attempt.steps)
+    assert steps["build"].output_tail == "built 10000 lines\n"
+    counted = steps["test"].tests
+    assert counted is not None
+    assert (counted.total, counted.passed, counted.failed) == (tests, tests, 0)
+    assert [artifact.name for artifact in attempt.artifacts] == ["out/built.txt"]
+
+
+def committed(works: Workshop, bead: Bead, subject: str) -> None:
+    """The bead's one commit is its branch, says that, and names the bead and its trip."""
+    (commit,) = bead.commits
+    assert commit.branch == f"agent/{bead.id}"
+    assert git(works.repository, "rev-parse", commit.branch) == commit.sha
+    parent = git(works.repository, "rev-parse", f"{commit.sha}^")
+    assert parent == git(works.repository, "rev-parse", "main")
+    shown = git(works.repository, "log", "-1", "--format=%s%n%(trailers)", commit.sha).splitlines()
+    assert shown[0] == subject
+    assert {f"Bead-Id: {bead.id}", f"Correlation-Id: {bead.correlation_id}"} <= set(shown)
+
+
+def test_a_bead_is_worked_on_by_a_patch(works: Workshop) -> None:
+    bead, (*_, attempt) = works.done("patch")
+    assert bead.resolution == "succeeded", bead.reason
+    proven(attempt, tests=3)
+    committed(works, bead, "By patch")
+    assert "test_greets_twice" in works.shown(bead, "test_greeting.py")
+
+
+def test_a_bead_is_worked_on_by_actions(works: Workshop) -> None:
+    bead, (*_, attempt) = works.done("actions")
+    assert bead.resolution == "succeeded", bead.reason
+    proven(attempt, tests=2)
+    assert attempt.notes == "moved it"
+    committed(works, bead, "Keep a note")
+    assert works.shown(bead, "notes/moved.txt") == "Hello"
+
+
+def test_a_bead_is_worked_on_by_the_projects_own_command_and_files_another(
+    works: Workshop,
+) -> None:
+    bead, (failed, *_, attempt) = works.done("command")
+    assert bead.resolution == "succeeded", bead.reason
+    assert (failed.outcome, failed.failure_class) == ("failed", FailureClass.INFRA)
+    proven(attempt, tests=3)
+    assert attempt.notes == "attempt 1, infra: the vendor is away"
+    committed(works, bead, "Test another topic")
+    assert "test_of_weather" in works.shown(bead, "test_greeting.py")
+
+    with works.loom.client() as client:
+        found = client.list_beads(project_id="workshop").items
+        [asked] = [each for each in found if each.context.get("filed_by") == bead.id]
+        asked = follow(client, asked, lambda _bead: None)
+        (ran,) = client.list_attempts(asked.id)
+    assert (asked.title, asked.correlation_id) == ("Does it still hold?", bead.correlation_id)
+    assert asked.resolution == "succeeded", asked.reason
+    proven(ran, tests=2)
+
+
+def test_a_bead_verifies_what_is_there_and_commits_nothing(works: Workshop) -> None:
+    bead, (*_, attempt) = works.done("verify")
+    assert bead.resolution == "succeeded", bead.reason
+    proven(attempt, tests=2)
+    assert bead.commits == ()
+    assert git(works.repository, "branch", "--list", f"agent/{bead.id}") == ""
+
+
+def test_what_a_bead_writes_is_followed_over_its_attempts_as_it_is_written(
+    works: Workshop,
+) -> None:
+    said, told = works.follower.communicate(timeout=90)
+    assert works.follower.returncode == 0, told
+    places = [said.find(words) for words in ("vendor is away", "vendor is back", "built 10000")]
+    assert -1 not in places, said
+    assert places == sorted(places)
+    assert "test_of_weather" in said
+    assert "attempt 1" in told
+    assert "attempt 2" in told
+
+
+def test_an_artifact_comes_back_as_it_was_built(works: Workshop, tmp_path: Path) -> None:
+    bead, (*_, attempt) = works.done("patch")
+    (kept,) = attempt.artifacts
+    assert kept.sha256 == hashlib.sha256(workshop.BUILT.encode()).hexdigest()
+    target = str(tmp_path / "built.txt")
+
+    answer = works.loom.run("bead", "artifact", "get", bead.id, kept.name, "-o", target)
+
+    assert answer.returncode == 0, answer.stderr
+    assert Path(target).read_text() == workshop.BUILT
