@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 from loom.clients import reconciliation
+from loom.clients.accounts import AccountCalls
 from loom.clients.agents import AgentCalls
 from loom.clients.answers import Filed, Page
 from loom.clients.commenting import CommentingCalls
@@ -39,7 +40,13 @@ TIMEOUT_S = 15.0
 
 
 class ControlClient(
-    DownloadCalls, OperatingCalls, AgentCalls, FollowingCalls, EventStreamCalls, CommentingCalls
+    AccountCalls,
+    DownloadCalls,
+    OperatingCalls,
+    AgentCalls,
+    FollowingCalls,
+    EventStreamCalls,
+    CommentingCalls,
 ):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 

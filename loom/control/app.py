@@ -90,6 +90,7 @@ def create_app(
         reconciliation.routes(ledger, read_depths),
         statistics.routes(counted),
         agents.routes(seen),
+        *door.routes(ledger),
     ):
         app.register_blueprint(blueprint, url_prefix=API)
 

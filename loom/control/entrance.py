@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from flask import Blueprint, Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from loom.control import access, csrf, headers, limits, login
+from loom.control import access, csrf, headers, limits, login, me, tokens, trail, users
+from loom.control.accounts import Accounts
 from loom.control.cookies import Jar
 from loom.control.identities import Identities
 from loom.control.ledger import Ledger
@@ -29,6 +30,15 @@ class Entrance:
     passwords: Passwords
     throttle: Throttle
     pages: Blueprint
+
+    def routes(self, ledger: Accounts) -> tuple[Blueprint, ...]:
+        """What the API has for people, tokens, logins and the trail."""
+        return (
+            users.routes(ledger, self.identities, self.passwords),
+            tokens.routes(ledger, self.identities),
+            me.routes(ledger, self.identities, self.passwords, self.throttle),
+            trail.routes(ledger),
+        )
 
 
 def install(

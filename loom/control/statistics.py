@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
 
 from loom.clients.representation import time_to_json
+from loom.control import visible
 from loom.control.answers.statistics import StatisticsOut
 from loom.control.fresh import Fresh
 from loom.control.operation import operation
@@ -103,7 +104,7 @@ def routes(counted: Counted) -> Blueprint:
     )  # fmt: skip
     def show() -> Response:
         query = read_query(StatisticsQuery, request.args.to_dict(flat=False))
-        scope = (query.project,) if query.project else ()
+        scope = visible.scope(query.project or "")
         flow = counted.flow(scope)
         series = counted.series(query.window_s, query.buckets, scope)
         return jsonify(

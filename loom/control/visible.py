@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import has_request_context
 
 from loom.control import access
-from loom.control.ledger import Ledger
+
+if TYPE_CHECKING:
+    from loom.control.ledger import Ledger
 
 
 def scope(project_id: str = "") -> tuple[str, ...]:
@@ -66,4 +68,4 @@ class Visible:
 
 def of(ledger: Ledger) -> Ledger:
     """The ledger as who asks may see it."""
-    return cast(Ledger, Visible(ledger))
+    return cast("Ledger", Visible(ledger))
