@@ -23,6 +23,7 @@ from loom.clients.retention import RetentionCalls
 from loom.clients.statistics import StatisticsCalls
 from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
+from loom.clients.webhooks import WebhookCalls
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.listing import ALL, BeadFilter, BeadSort
@@ -44,6 +45,7 @@ from loom.rpc.v1 import (
     logs_pb2_grpc,
     retention_pb2_grpc,
     statistics_pb2_grpc,
+    webhooks_pb2_grpc,
 )
 from loom.rpc.v1 import database_pb2 as pb
 from loom.settings import LedgerClientSettings
@@ -68,6 +70,7 @@ class DatabaseClient(
     CommentCalls,
     DeskCalls,
     EventCalls,
+    WebhookCalls,
     SteeringCalls,
     WaitingCalls,
     PresenceCalls,
@@ -92,6 +95,7 @@ class DatabaseClient(
         self._comments = comments_pb2_grpc.CommentServiceStub(channel)
         self._desk = desk_pb2_grpc.DeskServiceStub(channel)
         self._events = events_pb2_grpc.EventServiceStub(channel)
+        self._webhooks = webhooks_pb2_grpc.WebhookServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._retention = retention_pb2_grpc.RetentionServiceStub(channel)
         self._statistics = statistics_pb2_grpc.StatisticsServiceStub(channel)

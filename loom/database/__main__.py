@@ -18,6 +18,7 @@ from loom.database import (
     presence_service,
     retention,
     statistics_service,
+    webhook_service,
 )
 from loom.database.health import Health
 from loom.database.ledger import Ledger
@@ -35,6 +36,7 @@ from loom.rpc.v1 import (
     logs_pb2_grpc,
     retention_pb2_grpc,
     statistics_pb2_grpc,
+    webhooks_pb2_grpc,
 )
 from loom.settings import LedgerSettings, ServiceSettings, load
 from loom.telemetry import logs, process
@@ -62,12 +64,14 @@ def serve(
     forgetting = retention.RetentionService(ledger.retention, service.time_left)
     handing = desk.DeskService(ledger.desk, service.time_left)
     events = journal.EventService(ledger.journal, service.time_left)
+    hooks = webhook_service.WebhookService(ledger.webhooks, service.time_left)
     commenting = comments_service.CommentService(ledger.comments, service.time_left)
     logbook = logbook_service.LogService(ledger.logbook, service.time_left)
     counting = statistics_service.StatisticsService(ledger.statistics, service.time_left)
 
     def register(grpc_server: grpc.Server) -> None:
         events_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)
+        webhooks_pb2_grpc.add_WebhookServiceServicer_to_server(hooks, grpc_server)
         database_pb2_grpc.add_DatabaseServiceServicer_to_server(service, grpc_server)
         desk_pb2_grpc.add_DeskServiceServicer_to_server(handing, grpc_server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(access, grpc_server)
@@ -87,6 +91,7 @@ def serve(
             access_service.NAME,
             desk.NAME,
             journal.NAME,
+            webhook_service.NAME,
             comments_service.NAME,
             presence_service.NAME,
             logbook_service.NAME,

@@ -44,6 +44,7 @@ from loom.database.steering import Steering
 from loom.database.transactions import READ_ONLY, Transactions
 from loom.database.waiting import Waiting
 from loom.database.wakeups import Wakeups
+from loom.database.webhooks import Webhooks
 from loom.domain.bead import MAX_BATCH, Attempt, Bead, NewBead
 from loom.domain.outbox import Claim
 from loom.domain.project import Project
@@ -87,6 +88,7 @@ class Ledger:
         self.comments = Comments(self._run)
         self.statistics = Statistics(self._run)
         self.journal = Journal(self._run, lambda: self._wakeups.count, self._wakeups.wait)
+        self.webhooks = Webhooks(self._run, lambda: self._wakeups.count, self._wakeups.wait)
         self.transactions = Transactions(
             writers,
             self._readers,

@@ -26,6 +26,10 @@ _ACCESS = {
     "GetIdentity", "GetLogin", "CreateUser", "AdmitUser", "GrantRole", "SetPassword", "EnableUser",
     "OpenSession", "EndSession", "CreateToken", "RevokeToken", "NoteRefusal",
 }  # fmt: skip
+_WEBHOOKS_READ = {"GetWebhook", "ListWebhooks", "ListDeliveries", "GetDelivery"}
+_WEBHOOKS = {
+    "CreateWebhook", "ChangeWebhook", "RemoveWebhook", "PingWebhook", "SteerDeliveries",
+}  # fmt: skip
 
 ALLOWED: dict[str, frozenset[str]] = {
     "control": frozenset(
@@ -34,6 +38,8 @@ ALLOWED: dict[str, frozenset[str]] = {
         | _INTERVENE
         | _ACCESS_READ
         | _ACCESS
+        | _WEBHOOKS_READ
+        | _WEBHOOKS
         | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}
         | {"GetArtifact", "StatArtifacts"}
         | {"AddComment", "EditComment", "DeleteComment"}
@@ -42,6 +48,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}
     ),
     "ingester": frozenset({"RecordResults", "RecordDeadLetters", "AppendLogs"}),
+    "connectors": frozenset({"LeaseDeliveries", "SettleDeliveries"}),
     "engine": frozenset(
         {"ExpireLeases", "AdvanceReplays", "ListProjects", "Reconcile", "ForgetAgents", "ForgetOld"}
     ),
@@ -53,6 +60,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         _READ
         | _INTERVENE
         | _ACCESS_READ
+        | _WEBHOOKS_READ
         | _COUNT
         | {"ExecuteQuery", "BeginTransaction", "Commit", "Rollback", "SaveBead", "Reconcile"}
         | {"GetArtifact", "StatArtifacts"}

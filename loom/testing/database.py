@@ -21,7 +21,7 @@ from loom.rpc.channel import connect
 from loom.rpc.v1 import database_pb2_grpc
 from loom.settings import LedgerSettings
 
-CALLERS = ("control", "dispatcher", "ingester", "engine", "operator")
+CALLERS = ("control", "dispatcher", "ingester", "engine", "connectors", "operator")
 START_S = 30.0
 
 

@@ -50,6 +50,7 @@ from loom.testing.logs import FakeLogs
 from loom.testing.presence import FakePresence
 from loom.testing.statistics import FakeStatistics
 from loom.testing.waiting import FakeWaiting
+from loom.testing.webhooks import FakeWebhooks
 
 TICK = timedelta(microseconds=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -103,6 +104,7 @@ class FakeLedger(
     FakeEvents,
     FakeAccess,
     FakeStatistics,
+    FakeWebhooks,
 ):
     """The methods of loom.clients.database.DatabaseClient, on memory; safe for threads."""
 
@@ -122,6 +124,7 @@ class FakeLedger(
         FakeComments.__init__(self)
         FakeAccess.__init__(self)
         FakeEvents.__init__(self)
+        FakeWebhooks.__init__(self)
         self._lease_s = lease_s
         self._outbox_lease_s = outbox_lease_s
         self._jitter = jitter

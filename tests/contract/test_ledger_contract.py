@@ -53,6 +53,7 @@ class World:
     engine: Any
     agents: dict[str, Any]
     advance: Callable[[float], None]
+    connectors: Any = None
 
     def project(self, project_id: str = "alpha", **rules: Any) -> Project:
         made = Project(id=project_id, repository="/srv/repo.git", **rules)
@@ -106,7 +107,7 @@ def letter(bead: Bead, epoch: int = 1, **other: Any) -> DeadLetter:
 TABLES = (
     "project, bead, attempt, outbox, inbox, event, dead_letter, idempotency, query_audit, replay, "
     "audit, audit_chain, audit_head, agent, person, session, access_token, log_chunk, attempt_log, "
-    "comment"
+    "comment, webhook, webhook_delivery"
 )
 # Time cannot be moved on in a database, but everything in it can be moved back.
 MOVE_BACK = """
@@ -126,6 +127,9 @@ UPDATE session SET created_at = created_at - make_interval(secs => %(s)s),
                    expires_at = expires_at - make_interval(secs => %(s)s),
                    last_seen_at = last_seen_at - make_interval(secs => %(s)s);
 UPDATE access_token SET expires_at = expires_at - make_interval(secs => %(s)s);
+UPDATE webhook SET resting_until = resting_until - make_interval(secs => %(s)s);
+UPDATE webhook_delivery SET due_at = due_at - make_interval(secs => %(s)s),
+                            leased_until = leased_until - make_interval(secs => %(s)s);
 UPDATE agent SET started_at = started_at - make_interval(secs => %(s)s),
                  last_seen = last_seen - make_interval(secs => %(s)s),
                  changed_at = changed_at - make_interval(secs => %(s)s),
@@ -160,6 +164,7 @@ def real(
             engine=database.client("engine"),
             agents={project: database.client(f"agent-{project}") for project in PROJECTS},
             advance=advance,
+            connectors=database.client("connectors"),
         )
         yield world, lambda: sql.execute(f"TRUNCATE {TABLES}") and None
 
@@ -171,7 +176,7 @@ def world(request: pytest.FixtureRequest) -> World:
         empty()
         return made
     fake = FakeLedger()
-    return World(fake, fake, fake, fake, dict.fromkeys(PROJECTS, fake), fake.advance)
+    return World(fake, fake, fake, fake, dict.fromkeys(PROJECTS, fake), fake.advance, fake)
 
 
 # Projects.
