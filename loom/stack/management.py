@@ -12,6 +12,7 @@ from loom.messaging.topology import Permission
 from loom.stack import credentials
 from loom.stack.home import Home
 from loom.stack.ports import Addresses
+from loom.stack.probe import TRUSTS_NOBODY
 from loom.stack.rabbitmq import VHOST, as_json, topics_as_json
 
 TIMEOUT_S = 10.0
@@ -77,7 +78,13 @@ class Management:
         url = f"{self._base}/{path}"
         try:
             answer = httpx.request(
-                method, url, json=body, auth=self._login, timeout=TIMEOUT_S, trust_env=False
+                method,
+                url,
+                json=body,
+                auth=self._login,
+                timeout=TIMEOUT_S,
+                trust_env=False,
+                verify=TRUSTS_NOBODY,
             )
             answer.raise_for_status()
         except httpx.HTTPStatusError as error:

@@ -9,6 +9,7 @@ from loom.errors import Unavailable
 from loom.stack import credentials
 from loom.stack.home import Home
 from loom.stack.ports import HOST, Ports
+from loom.stack.probe import TRUSTS_NOBODY
 
 TIMEOUT_S = 5.0
 
@@ -20,7 +21,9 @@ def project_ids(home: Home, ports: Ports) -> list[str]:
     found: list[str] = []
     cursor = ""
     try:
-        with httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(
+            headers=headers, timeout=TIMEOUT_S, trust_env=False, verify=TRUSTS_NOBODY
+        ) as client:
             while True:
                 answer = client.get(url, params={"cursor": cursor} if cursor else {})
                 answer.raise_for_status()

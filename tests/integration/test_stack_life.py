@@ -71,8 +71,7 @@ def _statuses(stack: Stack) -> dict[str, Service]:
     return {service.name: service for service in observer.look()}
 
 
-def _all_run(stack: Stack) -> bool:
-    seen = _statuses(stack)
+def _all_run(seen: dict[str, Service]) -> bool:
     return bool(seen) and all(service.state == "running" for service in seen.values())
 
 
@@ -103,21 +102,19 @@ def test_a_stack_from_its_first_start_to_its_end(stack: Stack) -> None:
     )
     assert answer.status_code == 201, answer.text
     _await(lambda: "agent-later" in _statuses(stack), lambda: _statuses(stack))
-    _await(lambda: _all_run(stack), lambda: _statuses(stack))
+    _await(lambda: _all_run(_statuses(stack)), lambda: _statuses(stack))
 
     before = _statuses(stack)
     for name in (*services.LOOM, "agent-later"):
         os.kill(before[name].pid, signal.SIGKILL)
-    _await(
-        lambda: (
-            _all_run(stack)
-            and all(
-                _statuses(stack)[name].pid != before[name].pid
-                for name in (*services.LOOM, "agent-later")
-            )
-        ),
-        lambda: _statuses(stack),
-    )
+
+    def all_came_back() -> bool:
+        seen = _statuses(stack)
+        return _all_run(seen) and all(
+            seen[name].pid != before[name].pid for name in (*services.LOOM, "agent-later")
+        )
+
+    _await(all_came_back, lambda: _statuses(stack))
 
     examined = _loom(stack, "doctor", "--json")
     findings = json.loads(examined.stdout)["findings"]
