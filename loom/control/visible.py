@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import has_request_context
 
+from loom.clients.answers import Page
 from loom.control import access
+from loom.domain.bead import Bead
+from loom.domain.listing import ALL, BeadFilter
 
 if TYPE_CHECKING:
     from loom.control.ledger import Ledger
@@ -46,6 +50,18 @@ class Visible:
         if shown and ids:
             shown = tuple(id_ for id_ in shown if id_ in ids) or ("",)
         return self._ledger.list_projects(page_size, cursor, shown or ids)
+
+    def list_beads(
+        self, project_id: str = "", *rest: Any, where: BeadFilter = ALL, **more: Any
+    ) -> Any:
+        """Those of projects that may be seen."""
+        shown = scope(project_id)
+        if shown and not project_id:
+            wanted = tuple(id_ for id_ in where.projects if id_ in shown)
+            if where.projects and not wanted:
+                return Page[Bead](())
+            where = replace(where, projects=wanted or shown)
+        return self._ledger.list_beads(project_id, *rest, where=where, **more)
 
     def list_agents(self, project_id: str = "", *rest: Any, **more: Any) -> Any:
         """Those of projects that may be seen."""
