@@ -5,13 +5,15 @@ export LOOM_VENV := $(abspath $(VENV))
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test drill unit lint format install install-test install-drill lock proto
+.PHONY: help up down status test test-real drill unit lint format install install-test install-drill \
+	install-real lock proto
 
 help:
 	@echo 'make up       install what is missing, start Loom, run the demo; LOOM_PORT_BASE=9080 moves it'
 	@echo 'make down     stop Loom, leaving no process; the data stays in .loom'
 	@echo 'make status   what runs, where, and what it waits for'
 	@echo 'make test     install what is missing and run every check and test'
+	@echo 'make test-real  an agent and the tools themselves on real packages; the tables in docs/'
 	@echo 'make drill    every fault class on a scratch stack, then every guard switched off; figures in docs/'
 	@echo 'make unit     the unit tests alone (seconds)'
 	@echo 'make lint     ruff, mypy and the import contract'
@@ -26,6 +28,9 @@ install-test:
 
 install-drill:
 	@deploy/install.sh drill
+
+install-real:
+	@deploy/install.sh real
 
 up: install
 	@$(BIN)/loom up
@@ -51,6 +56,11 @@ unit: install-test
 # The long ones come first, so that the short ones fill what is left at the end.
 test: lint
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:randomly
+
+# Packages come from the registries that pip and npm are set up for; the figures that
+# docs/real-projects.md shows are written here.
+test-real: install-real
+	$(BIN)/pytest -p no:randomly tests/real
 
 # The same seed gives the same drill; the figures that docs/reliability.md quotes are written here.
 DRILL_SEED ?= 20261122

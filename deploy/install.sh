@@ -2,8 +2,9 @@
 # Installs what Loom needs and is missing: Debian's packages (binaries alone, no service is
 # started) and a virtual environment in .venv. Doing it again changes nothing and takes a second.
 #
-#   deploy/install.sh [run|test|drill]   run: to run Loom (default); test: to run its tests too;
-#                                        drill: and every fault class of the drill
+#   deploy/install.sh [run|test|drill|real]   run: to run Loom (default); test: to run its tests
+#                                             too; drill: and every fault class of the drill;
+#                                             real: and what real projects are built with
 set -eu
 
 what=${1:-run}
@@ -14,8 +15,8 @@ venv=${LOOM_VENV:-$root/.venv}
 say() { printf '%s\n' "$*" >&2; }
 
 case $what in
-    run | test | drill) ;;
-    *) say "usage: deploy/install.sh [run|test|drill]"; exit 2 ;;
+    run | test | drill | real) ;;
+    *) say "usage: deploy/install.sh [run|test|drill|real]"; exit 2 ;;
 esac
 
 # A binary of each package that is needed, and the package that has it.
@@ -29,6 +30,15 @@ wanted() {
         '/usr/bin/setpriv util-linux' \
         '/usr/bin/bwrap bubblewrap'
     [ "$what" != drill ] || printf '%s\n' '/usr/lib/*/faketime/libfaketimeMT.so.1 libfaketime'
+    [ "$what" != real ] || printf '%s\n' \
+        '/usr/bin/python3 python3' \
+        '/usr/lib/python3*/ensurepip/__init__.py python3-venv' \
+        '/usr/include/python3*/Python.h python3-dev' \
+        '/usr/bin/gcc gcc' \
+        '/usr/include/stdio.h libc6-dev' \
+        '/usr/bin/make make' \
+        '/usr/bin/node nodejs' \
+        '/usr/bin/npm npm'
 }
 
 missing=''
