@@ -14,6 +14,7 @@ from loom.control.followers import Ledger as Logs
 from loom.control.statistics import Statistics
 from loom.control.steering import Steering
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
+from loom.domain.listing import ALL, BeadFilter, BeadSort
 from loom.domain.project import Project, ProjectChange
 from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
@@ -47,9 +48,10 @@ class Ledger(Accounts, Steering, Agents, Logs, Comments, Statistics, Events, Pro
 
     def list_beads(
         self, project_id: str = "", states: Sequence[str] = (), resolution: str = "",
-        page_size: int = 50, cursor: str = "",
+        page_size: int = 50, cursor: str = "", *, where: BeadFilter = ALL,
+        sort: BeadSort = BeadSort.NEWEST,
     ) -> Page[Bead]:  # fmt: skip
-        """Beads, newest first."""
+        """Beads: those that where shows, and that the other words do."""
 
     def update_project(
         self, project_id: str, change: ProjectChange, correlation_id: str, traceparent: str = ""

@@ -8,7 +8,7 @@ import { toast } from "./toast.js";
 export function valuesOf(form) {
   const body = {};
   for (const field of form.elements) {
-    if (!field.name || field.disabled || field.type === "submit") continue;
+    if (!field.name || field.disabled || field.type === "submit" || field.hasAttribute("data-in-path")) continue;
     if (field.type === "radio" && !field.checked) continue;
     const kind = field.dataset.type || field.type;
     let value = field.value;
@@ -28,12 +28,17 @@ export function valuesOf(form) {
   return body;
 }
 
+/** The address, with `{name}` put in from the fields of a form that are marked data-in-path. */
+function pathOf(to, element) {
+  return to.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(element.elements?.[name]?.value ?? ""));
+}
+
 async function run(element, body) {
   const { act, to, confirm, reason, done, then, yes, title } = element.dataset;
   const danger = element.classList.contains("danger");
   const go = async (why) => {
     const whole = reason ? { ...(body || {}), reason: why } : body;
-    return (await call(act, to, whole, element.dataset.ifMatch ? { "If-Match": element.dataset.ifMatch } : {})) ?? {};
+    return (await call(act, pathOf(to, element), whole, element.dataset.ifMatch ? { "If-Match": element.dataset.ifMatch } : {})) ?? {};
   };
   const label = element.textContent.trim();
   let answer;
@@ -47,6 +52,7 @@ async function run(element, body) {
     answer = await go("");
   }
   if (done) toast(done);
+  if ("reset" in element.dataset) element.reset();
   document.dispatchEvent(new CustomEvent("loom:acted", { detail: { element, answer } }));
   if (then) location.assign(then.replace(/\{(\w+)\}/g, (_, key) => encodeURIComponent(answer[key] ?? "")));
   else await refresh();
