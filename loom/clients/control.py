@@ -17,6 +17,7 @@ from loom.clients.commenting import CommentingCalls
 from loom.clients.downloads import DownloadCalls
 from loom.clients.eventstream import EventStreamCalls
 from loom.clients.following import FollowingCalls
+from loom.clients.importing import ImportingCalls
 from loom.clients.operating import OperatingCalls
 from loom.clients.representation import (
     API,
@@ -47,6 +48,7 @@ class ControlClient(
     FollowingCalls,
     EventStreamCalls,
     CommentingCalls,
+    ImportingCalls,
 ):
     """Calls of the HTTP API; every method may raise whatever the control plane answers.
 

@@ -17,6 +17,7 @@ from loom.clients.breaker import Breaker
 from loom.clients.comments import CommentCalls
 from loom.clients.desk import DeskCalls
 from loom.clients.events import EventCalls
+from loom.clients.imports import ImportCalls
 from loom.clients.logs import LogCalls
 from loom.clients.presence import PresenceCalls
 from loom.clients.retention import RetentionCalls
@@ -42,6 +43,7 @@ from loom.rpc.v1 import (
     database_pb2_grpc,
     desk_pb2_grpc,
     events_pb2_grpc,
+    imports_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
     statistics_pb2_grpc,
@@ -67,6 +69,7 @@ class Recorded:
 
 
 class DatabaseClient(
+    ImportCalls,
     CommentCalls,
     DeskCalls,
     EventCalls,
@@ -95,6 +98,7 @@ class DatabaseClient(
         self._comments = comments_pb2_grpc.CommentServiceStub(channel)
         self._desk = desk_pb2_grpc.DeskServiceStub(channel)
         self._events = events_pb2_grpc.EventServiceStub(channel)
+        self._imports = imports_pb2_grpc.ImportServiceStub(channel)
         self._webhooks = webhooks_pb2_grpc.WebhookServiceStub(channel)
         self._logs = logs_pb2_grpc.LogServiceStub(channel)
         self._retention = retention_pb2_grpc.RetentionServiceStub(channel)

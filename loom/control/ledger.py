@@ -9,6 +9,7 @@ from loom.clients.answers import Filed, Page
 from loom.control.accounts import Accounts
 from loom.control.agents import Agents
 from loom.control.commenting import Comments
+from loom.control.exchanging import Imports
 from loom.control.feed import Events
 from loom.control.followers import Ledger as Logs
 from loom.control.statistics import Statistics
@@ -20,7 +21,7 @@ from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
 
 
-class Ledger(Accounts, Steering, Agents, Logs, Comments, Statistics, Events, Protocol):
+class Ledger(Accounts, Steering, Agents, Logs, Comments, Statistics, Events, Imports, Protocol):
     """The calls of loom.clients.database.DatabaseClient that the API stands on."""
 
     def create_project(

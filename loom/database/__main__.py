@@ -13,6 +13,7 @@ from loom.database import (
     access_service,
     comments_service,
     desk,
+    imports_service,
     journal,
     logbook_service,
     presence_service,
@@ -33,6 +34,7 @@ from loom.rpc.v1 import (
     database_pb2_grpc,
     desk_pb2_grpc,
     events_pb2_grpc,
+    imports_pb2_grpc,
     logs_pb2_grpc,
     retention_pb2_grpc,
     statistics_pb2_grpc,
@@ -66,6 +68,7 @@ def serve(
     events = journal.EventService(ledger.journal, service.time_left)
     hooks = webhook_service.WebhookService(ledger.webhooks, service.time_left)
     commenting = comments_service.CommentService(ledger.comments, service.time_left)
+    importing = imports_service.ImportService(ledger.imports, service.time_left)
     logbook = logbook_service.LogService(ledger.logbook, service.time_left)
     counting = statistics_service.StatisticsService(ledger.statistics, service.time_left)
 
@@ -77,6 +80,7 @@ def serve(
         access_pb2_grpc.add_AccessServiceServicer_to_server(access, grpc_server)
         agents_pb2_grpc.add_AgentServiceServicer_to_server(agents, grpc_server)
         comments_pb2_grpc.add_CommentServiceServicer_to_server(commenting, grpc_server)
+        imports_pb2_grpc.add_ImportServiceServicer_to_server(importing, grpc_server)
         logs_pb2_grpc.add_LogServiceServicer_to_server(logbook, grpc_server)
         retention_pb2_grpc.add_RetentionServiceServicer_to_server(forgetting, grpc_server)
         statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(counting, grpc_server)
@@ -93,6 +97,7 @@ def serve(
             journal.NAME,
             webhook_service.NAME,
             comments_service.NAME,
+            imports_service.NAME,
             presence_service.NAME,
             logbook_service.NAME,
             retention.NAME,

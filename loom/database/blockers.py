@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from loom.domain.bead import NewBead
 from loom.domain.blockers import check_no_cycle
-from loom.domain.lifecycle import Resolution, State
+from loom.domain.lifecycle import Resolution, State, lets_go
 from loom.errors import IllegalTransition, Invalid
 
 GRAPH_LOCK = 4_107_482_650_119
@@ -64,9 +64,10 @@ _REGATE = text(
     WITH looked AS (
         SELECT b.id, (b.assignee <> ''
                OR EXISTS (SELECT FROM bead k WHERE k.id = ANY(b.blocked_by)
-                          AND k.resolution IS DISTINCT FROM 'succeeded')
+                          AND coalesce(k.resolution, '') NOT IN ('succeeded', 'recorded'))
                OR EXISTS (SELECT FROM bead c WHERE c.parent = b.id AND c.parent <> ''
-                             AND c.resolution IS DISTINCT FROM 'succeeded')) AS gated
+                             AND coalesce(c.resolution, '') NOT IN ('succeeded', 'recorded'))
+               ) AS gated
           FROM bead b WHERE b.id = ANY(:ids)
     ), beads AS (
         UPDATE bead b SET gated = looked.gated FROM looked
@@ -151,7 +152,7 @@ def gated(beads: Sequence[NewBead], known: Mapping[str, Known]) -> frozenset[str
         bead
         for bead, blockers in links(beads).items()
         if any(
-            id_ not in known or known[id_].resolution is not Resolution.SUCCEEDED
+            id_ not in known or not lets_go(known[id_].resolution)
             for id_ in blockers
         )
     )

@@ -18,7 +18,7 @@ PAGE, LARGEST_PAGE = 50, 200
 TOLD = 200
 """Characters of a comment that its event carries."""
 
-_COLUMNS = [column for column in tables.comment.c if column.name != "mark"]
+COLUMNS = [column for column in tables.comment.c if column.name != "mark"]
 
 
 class Comments:
@@ -142,7 +142,7 @@ def _add(connection: Connection, request: pb.AddCommentRequest) -> Comment:
 
 
 def _get(connection: Connection, comment_id: str) -> Comment:
-    found = connection.execute(select(*_COLUMNS).where(tables.comment.c.id == comment_id))
+    found = connection.execute(select(*COLUMNS).where(tables.comment.c.id == comment_id))
     return Comment(**found.mappings().one())
 
 
@@ -152,7 +152,7 @@ def _own(
     """The comment on what is spoken of, locked; raises unless it is the asker's own."""
     filing.check_text(request.id, "id")
     found = connection.execute(
-        select(*_COLUMNS).where(tables.comment.c.id == request.id).with_for_update()
+        select(*COLUMNS).where(tables.comment.c.id == request.id).with_for_update()
     )
     row = found.mappings().one_or_none()
     comment = Comment(**row) if row else None
@@ -169,7 +169,7 @@ def _page(
 ) -> tuple[tuple[Comment, ...], str]:
     c = tables.comment.c
     size = cursor.page_size(request.page_size, PAGE, LARGEST_PAGE)
-    statement = select(*_COLUMNS).order_by(c.created_at, c.id).limit(size + 1)
+    statement = select(*COLUMNS).order_by(c.created_at, c.id).limit(size + 1)
     if request.bead_id:
         statement = statement.where(c.bead_id == request.bead_id)
     else:

@@ -36,11 +36,12 @@ _FACTS = text(
                                       ORDER BY k.id), '[]')
               FROM (SELECT k.id, k.state, k.resolution, false AS child FROM bead k
                      WHERE k.id = ANY(w.blocked_by)
-                       AND k.resolution IS DISTINCT FROM 'succeeded'
+                       AND coalesce(k.resolution, '') NOT IN ('succeeded', 'recorded')
                     UNION ALL
                     SELECT k.id, k.state, k.resolution, true FROM bead k
                      WHERE k.parent = w.id AND k.parent <> ''
-                       AND k.resolution IS DISTINCT FROM 'succeeded') AS k) AS blockers
+                       AND coalesce(k.resolution, '') NOT IN ('succeeded', 'recorded')) AS k
+           ) AS blockers
       FROM clock, bead w
       JOIN project p ON p.id = w.project_id
       LEFT JOIN outbox q ON q.kind = 'task' AND q.bead_id = w.id AND q.epoch = w.epoch + 1

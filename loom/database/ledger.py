@@ -35,6 +35,7 @@ from loom.database.comments import Comments
 from loom.database.decisions import Judged
 from loom.database.desk import Desk
 from loom.database.highwater import HighWater
+from loom.database.imports_service import Imports
 from loom.database.journal import Journal
 from loom.database.logbook import Logbook
 from loom.database.presence import Presence
@@ -86,6 +87,7 @@ class Ledger:
         self.logbook = Logbook(self._run)
         self.retention = Retention(self._run)
         self.comments = Comments(self._run)
+        self.imports = Imports(self._run, self._high_water.admit)
         self.statistics = Statistics(self._run)
         self.journal = Journal(self._run, lambda: self._wakeups.count, self._wakeups.wait)
         self.webhooks = Webhooks(self._run, lambda: self._wakeups.count, self._wakeups.wait)

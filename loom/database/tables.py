@@ -269,6 +269,18 @@ comment = Table(
     Column("mark", Text, nullable=False),
 )
 
+origin = Table(
+    "origin",
+    metadata,
+    Column("bead_id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("record", JSONB, nullable=False),
+    Column("pending", ARRAY(Text), nullable=False),
+    Column("imported_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
 attempt_log = Table(
     "attempt_log",
     metadata,

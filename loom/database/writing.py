@@ -17,7 +17,7 @@ from loom.database.filing import storable
 from loom.database.ordering import RANK
 from loom.domain.bead import NewBead
 from loom.domain.identity import new_message_id
-from loom.domain.lifecycle import Resolution
+from loom.domain.lifecycle import lets_go
 from loom.domain.priority import rank
 from loom.messaging.evidence import artifacts_to_json, commits_to_json, steps_to_json
 
@@ -170,7 +170,7 @@ def write(connection: Connection, changes: Changes) -> Mapping[str, Written]:
     }
     blockers.release(
         connection,
-        [move.id for move in changes.moved if move.resolution is Resolution.SUCCEEDED],
+        [move.id for move in changes.moved if lets_go(move.resolution)],
     )
     if changes.filed:
         _file(connection, changes.filed)

@@ -17,11 +17,15 @@ class State(StrEnum):
 
 
 class Resolution(StrEnum):
-    """How a closed bead ended; succeeded means every step of its recipe left evidence."""
+    """How a closed bead ended; succeeded means every step of its recipe left evidence.
+
+    Recorded: it ended elsewhere, and an import tells of it; nothing of it is proven here.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    RECORDED = "recorded"
 
 
 class Move(StrEnum):
@@ -41,12 +45,15 @@ class Move(StrEnum):
     """A person dealt with the reason."""
     CANCEL = "cancel"
     """A person gave it up."""
+    RECORD = "record"
+    """It ended elsewhere, before anybody began it here."""
 
 
 TRANSITIONS: dict[tuple[State, Move], tuple[State, Resolution | None]] = {
     (State.OPEN, Move.CLAIM): (State.IN_PROGRESS, None),
     (State.OPEN, Move.BLOCK): (State.BLOCKED, None),
     (State.OPEN, Move.CANCEL): (State.CLOSED, Resolution.CANCELLED),
+    (State.OPEN, Move.RECORD): (State.CLOSED, Resolution.RECORDED),
     # A broker's redelivery proves that the former holder lost the message: it is taken over.
     (State.IN_PROGRESS, Move.CLAIM): (State.IN_PROGRESS, None),
     (State.IN_PROGRESS, Move.SUCCEED): (State.CLOSED, Resolution.SUCCEEDED),
@@ -56,8 +63,14 @@ TRANSITIONS: dict[tuple[State, Move], tuple[State, Resolution | None]] = {
     (State.IN_PROGRESS, Move.CANCEL): (State.CLOSED, Resolution.CANCELLED),
     (State.BLOCKED, Move.UNBLOCK): (State.OPEN, None),
     (State.BLOCKED, Move.CANCEL): (State.CLOSED, Resolution.CANCELLED),
+    (State.BLOCKED, Move.RECORD): (State.CLOSED, Resolution.RECORDED),
 }
 """Every legal move; a closed bead never moves again."""
+
+
+def lets_go(resolution: Resolution | None) -> bool:
+    """Whether beads that wait for one that ended so may start."""
+    return resolution in {Resolution.SUCCEEDED, Resolution.RECORDED}
 
 
 def move(bead_id: str, state: State, by: Move) -> tuple[State, Resolution | None]:

@@ -13,6 +13,7 @@ _READ = {
     "GetBead", "ListBeads", "GetProject", "ListProjects", "ListAttempts", "ListDeadLetters",
     "GetDeadLetter", "ListDeadLetterGroups", "ListReplays", "ListAudit", "ExplainBead",
     "GetAgent", "ListAgents", "ListComments", "ReadLog", "WatchLogs", "ListEvents", "WatchEvents",
+    "ListExports", "GetOrigin",
 }  # fmt: skip
 _COUNT = {"GetFlow", "GetSeries", "GetTrip"}
 _INTERVENE = {
@@ -42,7 +43,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | _WEBHOOKS
         | {"CreateProject", "CreateBeads", "SaveBead", "Reconcile"}
         | {"GetArtifact", "StatArtifacts"}
-        | {"AddComment", "EditComment", "DeleteComment"}
+        | {"AddComment", "EditComment", "DeleteComment", "ImportBeads"}
     ),
     "dispatcher": frozenset(
         {"ListProjects", "LeaseOutbox", "SettleOutbox", "ListSweepable", "SettleSwept"}

@@ -45,6 +45,7 @@ from loom.testing.access import FakeAccess
 from loom.testing.comments import FakeComments
 from loom.testing.desk import FakeDesk
 from loom.testing.events import FakeEvents
+from loom.testing.imports import FakeImports
 from loom.testing.letters import FakeLetters
 from loom.testing.logs import FakeLogs
 from loom.testing.presence import FakePresence
@@ -95,6 +96,7 @@ class _Tables:
 
 
 class FakeLedger(
+    FakeImports,
     FakeComments,
     FakeDesk,
     FakeLetters,
@@ -122,6 +124,7 @@ class FakeLedger(
         FakePresence.__init__(self)
         FakeLogs.__init__(self)
         FakeComments.__init__(self)
+        FakeImports.__init__(self)
         FakeAccess.__init__(self)
         FakeEvents.__init__(self)
         FakeWebhooks.__init__(self)
@@ -240,6 +243,9 @@ class FakeLedger(
         owed = decisions.owe(self._standing(new.id))
         self._apply(Changes(owed=(owed,), events=(event,)))
         return bead
+
+    def _keep(self, bead: Bead, traceparent: str) -> None:
+        self._tables.beads[bead.id] = _Kept(bead, traceparent)
 
     def get_bead(self, bead_id: str) -> Bead:
         """As the client."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from loom.database.statistics import first_start
 from loom.domain.bead import Bead
-from loom.domain.lifecycle import Resolution, State
+from loom.domain.lifecycle import Resolution, State, lets_go
 from loom.domain.outbox import OutboxKind
 from loom.domain.replay import LetterState
 from loom.domain.statistics import (
@@ -192,7 +192,7 @@ class FakeStatistics:
         bead = self._tables.beads[bead_id].bead
         others = [self._tables.beads[id_].bead for id_ in bead.blocked_by]
         others += [k.bead for k in self._tables.beads.values() if k.bead.parent == bead_id]
-        return any(other.resolution is not Resolution.SUCCEEDED for other in others)
+        return any(not lets_go(other.resolution) for other in others)
 
     def _open_letters(self) -> list[Any]:
         return [each for each in self._letters if each.state is LetterState.OPEN]

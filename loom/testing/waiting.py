@@ -13,7 +13,7 @@ from loom.database.changes import Changes, Standing
 from loom.domain.audit import Intervention
 from loom.domain.bead import Amendment, Bead, NewBead
 from loom.domain.fairness import Share, turns
-from loom.domain.lifecycle import Resolution, State
+from loom.domain.lifecycle import State, lets_go
 from loom.domain.outbox import OutboxKind
 from loom.domain.presence import Crew
 from loom.domain.priority import rank, waiting_since
@@ -110,7 +110,7 @@ class FakeWaiting:
             blockers=tuple(
                 Blocker(id_, other.state, other.resolution, child)
                 for id_, child in self._waits_for(bead_id)
-                if (other := self._tables.beads[id_].bead).resolution is not Resolution.SUCCEEDED
+                if not lets_go((other := self._tables.beads[id_].bead).resolution)
             ),
             project_state=project.state, cap=project.max_in_progress, window=project.queue_window,
             owed=own is not None, leased=own is not None and own.leased_until > self._now,
@@ -212,7 +212,7 @@ class FakeWaiting:
         known = self._tables.beads
         # One that is filed in the same request may be yet to come.
         return bool(known[bead_id].bead.assignee) or any(
-            id_ not in known or known[id_].bead.resolution is not Resolution.SUCCEEDED
+            id_ not in known or not lets_go(known[id_].bead.resolution)
             for id_, _ in self._waits_for(bead_id)
         )
 

@@ -107,7 +107,7 @@ def letter(bead: Bead, epoch: int = 1, **other: Any) -> DeadLetter:
 TABLES = (
     "project, bead, attempt, outbox, inbox, event, dead_letter, idempotency, query_audit, replay, "
     "audit, audit_chain, audit_head, agent, person, session, access_token, log_chunk, attempt_log, "
-    "comment, webhook, webhook_delivery"
+    "comment, origin, webhook, webhook_delivery"
 )
 # Time cannot be moved on in a database, but everything in it can be moved back.
 MOVE_BACK = """

@@ -31,7 +31,7 @@ def test_a_refusal_names_the_bead_its_state_and_the_moves_it_has():
     with pytest.raises(IllegalTransition) as refusal:
         move("bd-7", State.BLOCKED, Move.CLAIM)
     assert refusal.value.data == {"bead_id": "bd-7", "state": "blocked", "move": "claim"}
-    assert "it can cancel, unblock" in refusal.value.detail
+    assert "it can cancel, record, unblock" in refusal.value.detail
 
 
 def test_a_resolution_comes_with_closed_and_with_nothing_else():
