@@ -42,6 +42,14 @@ def check(bulk: Bulk) -> Bulk:
     return bulk
 
 
+def within(bulk: Bulk, standings: Mapping[str, Standing]) -> dict[str, Standing]:
+    """The beads of the projects that are asked for; all, if none is."""
+    projects = bulk.where.projects
+    return {
+        id_: each for id_, each in standings.items() if not projects or each.project_id in projects
+    }
+
+
 def decide(
     bulk: Bulk,
     ids: Sequence[str],

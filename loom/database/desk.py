@@ -70,7 +70,7 @@ def act(connection: Connection, asked: Bulk, by: Intervention) -> BulkAnswer:
     if not ids:
         ids = listing.ids(connection, asked.where, MAX_BULK + 1)
         ids, more = ids[:MAX_BULK], len(ids) > MAX_BULK
-    standings = rows.lock_standings(connection, ids)
+    standings = bulk.within(asked, rows.lock_standings(connection, ids))
     decided = bulk.decide(asked, ids, standings, _ended(connection, ids), by)
     if asked.dry_run or not decided.touched:
         return BulkAnswer(decided.done, more)

@@ -58,11 +58,11 @@ def page(
     """Some beads, and the next cursor. Raises Invalid (cursor, size, filter)."""
     size = cursor.page_size(size, PAGE, LARGEST_PAGE)
     check(where)
-    statement = _select(where, sort, size + 1, place(after, sort) if after else None)
+    query = statement(where, sort, size + 1, place(after, sort) if after else None)
     found: list[Bead] = []
     room = LARGEST_ANSWER
     more = False
-    for row in connection.execute(statement).mappings():
+    for row in connection.execute(query).mappings():
         bead = rows.bead(row)
         room -= len(json.dumps(row["context"])) + len(bead.description) * 4
         if found and (len(found) == size or room < 0):
@@ -75,8 +75,8 @@ def page(
 def ids(connection: Connection, where: BeadFilter, most: int) -> list[str]:
     """The ids of the oldest of them."""
     check(where)
-    statement = _select(where, BeadSort.OLDEST, most, None)
-    return [row["id"] for row in connection.execute(statement).mappings()]
+    query = statement(where, BeadSort.OLDEST, most)
+    return [row["id"] for row in connection.execute(query).mappings()]
 
 
 def asked(request: pb.ListBeadsRequest) -> BeadFilter:
@@ -92,10 +92,10 @@ def asked(request: pb.ListBeadsRequest) -> BeadFilter:
     )
 
 
-def _select(
-    where: BeadFilter, sort: BeadSort, limit: int, after: tuple[Any, ...] | None
+def statement(
+    where: BeadFilter, sort: BeadSort, limit: int, after: tuple[Any, ...] | None = None
 ) -> Select[Any]:
-    """The statement; of several projects, each is read by itself up to the limit."""
+    """The statement. Where an index has each project in the order, each is read by itself."""
     order = [each.desc() if sort.falling else each.asc() for each in _ORDERS[sort]]
     one = select(*tables.bead.c).where(*_conditions(where)).order_by(*order).limit(limit)
     if after is not None:
@@ -105,9 +105,10 @@ def _select(
         return one
     if len(where.projects) == 1:
         return one.where(_B.project_id == where.projects[0])
-    asked = (
-        func.unnest(literal(list(where.projects), ARRAY(Text))).table_valued("id").alias("asked")
-    )
+    if sort not in (BeadSort.NEWEST, BeadSort.OLDEST):
+        return one.where(_B.project_id.in_(where.projects))
+    projects = func.unnest(literal(list(where.projects), ARRAY(Text)))
+    asked = projects.table_valued("id", name="asked").render_derived()
     each_one = one.where(_B.project_id == asked.c.id).lateral("each_one")
     names = [column.name for column in _ORDERS[sort]]
     keys = [each_one.c[name] for name in names]
@@ -133,10 +134,8 @@ def _conditions(where: BeadFilter) -> list[ColumnElement[bool]]:
     if where.parent:
         found.append(and_(_B.parent == where.parent, _B.parent != ""))
     if where.text:
-        # The words of the index bead_words, so that it is used.
-        found.append(
-            (_B.id + literal(" ", literal_execute=True) + _B.title).ilike(_like(where.text))
-        )
+        words = tables.bead_search.c
+        found.append(_B.id.in_(select(words.bead_id).where(words.words.ilike(_like(where.text)))))
     if where.reason:
         found.append(and_(_B.reason != "", _B.reason.ilike(_like(where.reason))))
     if where.assignee:

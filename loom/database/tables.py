@@ -84,6 +84,13 @@ bead = Table(
     Column("assignee", Text, nullable=False, server_default=""),
 )
 
+bead_search = Table(
+    "bead_search",
+    metadata,
+    Column("bead_id", Text, primary_key=True),
+    Column("words", Text, nullable=False),
+)
+
 attempt = Table(
     "attempt",
     metadata,

@@ -31,7 +31,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """What is asked for. ids: these beads; where there are none, the oldest that where shows.
+    """What is asked for. ids: these beads, as far as they are of where's projects; where there are
+    no ids, the oldest that where shows.
 
     priority: of Act.PRIORITY. dry_run: only say what would be.
     """

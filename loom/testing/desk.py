@@ -100,7 +100,7 @@ class FakeDesk:
                 found = [bead.id for bead in self._listed(bulk.where, BeadSort.OLDEST)]
                 ids, more = found[:MAX_BULK], len(found) > MAX_BULK
             known = [id_ for id_ in ids if id_ in self._tables.beads]
-            standings = {id_: self._standing(id_) for id_ in known}
+            standings = bulks.within(bulk, {id_: self._standing(id_) for id_ in known})
             ended = {id_: end for id_ in known if (end := self._tables.beads[id_].bead.resolution)}
             decided = bulks.decide(bulk, ids, standings, ended, by)
             if not bulk.dry_run:
