@@ -39,7 +39,7 @@ from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Flask, Response
 
-from loom.control.pages import assets, bead, beads, frame, overview
+from loom.control.pages import agents, assets, bead, beads, frame, overview
 from loom.control.pages.desk import Desk, Links
 
 __all__ = ["Desk", "Links", "frame", "install"]
@@ -47,7 +47,7 @@ __all__ = ["Desk", "Links", "frame", "install"]
 
 def blueprints(desk: Desk) -> Sequence[Blueprint]:
     """Every page but the overview."""
-    return (beads.routes(desk), bead.routes(desk))
+    return (beads.routes(desk), bead.routes(desk), agents.routes(desk))
 
 
 def install(app: Flask, desk: Desk) -> Callable[[], Response]:
