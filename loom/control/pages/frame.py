@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from flask import Flask, Response, current_app, g, make_response, render_template, request
 
 from loom import __version__
+from loom.control import access, csrf
 from loom.control.pages import assets, menu, words
 from loom.control.pages.desk import Desk
 from loom.domain.access import Principal, Role
+from loom.domain.event import TYPES
 
 NOWHERE = ("-",)
 """No project has this id."""
@@ -46,7 +48,8 @@ def install(app: Flask, desk: Desk) -> None:
         app.jinja_env.filters[each.__name__] = each
     app.jinja_env.globals.update(
         asset=assets.address, may=may, version=__version__, outside=desk.links,
-        menu=lambda: menu.shown(current_app), here=_here,
+        menu=lambda: menu.shown(current_app), here=_here, who=who, csrf_token=csrf_token,
+        event_types=" ".join(TYPES),
     )  # fmt: skip
 
 
@@ -94,6 +97,17 @@ def may(role: str, project_id: str = "") -> bool:
     """Whether who looks may do what needs the role; the API decides again when they do it."""
     principal = g.get("principal")
     return not isinstance(principal, Principal) or principal.may(Role(role), project_id)
+
+
+def who() -> str:
+    """Whose page it is, by name; empty for somebody who has not logged in."""
+    return access.user() or access.principal().name
+
+
+def csrf_token() -> str:
+    """What a request of this page shows to be one of ours; empty where no cookie let it in."""
+    secret = access.session_secret()
+    return csrf.token(secret) if secret else ""
 
 
 def scope() -> tuple[str, ...]:

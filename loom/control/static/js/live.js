@@ -2,8 +2,13 @@
 // and puts them in place, focus, selection and scroll position kept.
 
 const EVERY_MS = 3000;
-const LEAST_MS = 700;
+const SLOW_MS = 12000;
+const LEAST_MS = 600;
+const MOST_MS = 4000;
 let last = 0;
+let pace = LEAST_MS;
+let listening = false;
+let missed = false;
 let etag = "";
 let running = null;
 let timer = 0;
@@ -75,22 +80,48 @@ export function refresh() {
   return running;
 }
 
-/** Something happened: refresh soon, and not more often than is of use. */
+/** Something happened: refresh soon, and the less often the more happens. */
 export function nudge() {
+  missed = true;
   if (document.hidden || timer) return;
-  timer = setTimeout(() => { timer = 0; refresh(); }, Math.max(80, LEAST_MS - (Date.now() - last)));
+  const since = Date.now() - last;
+  pace = since < 2 * pace ? Math.min(MOST_MS, pace * 1.4) : LEAST_MS;
+  // Many pages hear of it at once: they do not all ask at once.
+  const wait = Math.max(60, pace - since) + Math.random() * 250;
+  timer = setTimeout(() => { timer = 0; missed = false; refresh(); }, wait);
+}
+
+/** Follow Loom's events; what concerns nothing on this page refreshes nothing. */
+function follow() {
+  const scope = document.querySelector("main [data-stream]")?.dataset.stream;
+  const types = (document.body.dataset.events || "").split(" ").filter(Boolean);
+  if (scope === "off" || !types.length) return;
+  const source = new EventSource(`/api/v1/events/stream?since=now${scope ? `&${scope}` : ""}`);
+  const heard = (event) => {
+    const [kind] = event.type.split(".");
+    const wanted = concerned().some(({ dataset }) => !dataset.live || dataset.live.split(" ").includes(kind));
+    if (wanted) nudge();
+  };
+  for (const type of types) source.addEventListener(type, heard);
+  source.addEventListener("open", () => { listening = true; if (!failures) pulse("live", "Live"); });
+  source.addEventListener("error", () => { listening = false; });
+  addEventListener("pagehide", () => source.close());
 }
 
 export function start() {
   if (!concerned().length) return;
-  pulse("live", "Live");
+  pulse("late", "Connecting");
+  follow();
+  // Ages and heartbeats are no events; and without a stream this is how a page learns of anything.
   setInterval(() => {
-    const pause = EVERY_MS * Math.min(8, 1 + failures);
+    const pause = (listening ? SLOW_MS : EVERY_MS) * Math.min(6, 1 + failures);
     if (!document.hidden && Date.now() - last >= pause) refresh();
   }, 500);
   last = Date.now();
+  setTimeout(() => { if (!listening && !failures) pulse("live", "Live"); }, 3500);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) pulse("off", "Paused");
-    else refresh();
+    else if (missed || Date.now() - last > EVERY_MS) { missed = false; refresh(); }
+    else pulse("live", "Live");
   });
 }
