@@ -26,11 +26,14 @@ PARTS: dict[str, Part] = {
     "status": Part("stack", "status", "What runs, where, and what it waits for."),
     "logs": Part("stack", "logs", "What the services log."),
     "doctor": Part("stack", "doctor", "What is wrong here, and what to do about it."),
-    "token": Part("stack", "token", "The secrets that a person needs."),
+    "user": Part("user", "user", "People: who may log in, and what they may do."),
+    "token": Part("token", "token", "Tokens for programs, and the secrets of this stack."),
     "project": Part("project", "project", "Repositories that Loom works on."),
     "bead": Part("bead", "bead", "Units of work: file them, follow them."),
     "agent": Part("agent", "agent", "Who works: list, start, drain and stop agents."),
     "dlq": Part("dlq", "dlq", "Dead letters: see why, replay or discard them."),
+    "event": Part("event", "event", "What happens: list it, follow it."),
+    "webhook": Part("webhook", "webhook", "Who is told of what happens, and whether it arrived."),
     "audit": Part("audit", "audit", "Who did what to beads and dead letters, and why."),
     "reconcile": Part(
         "reconcile", "reconcile", "Whether ledger and broker agree; mend what does not."

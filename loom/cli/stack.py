@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from loom.cli import output
+from loom.cli import admins, output, profile
 from loom.cli.output import as_json_option
 from loom.errors import LoomError
 from loom.settings import load
@@ -85,9 +85,11 @@ def up(timeout: float, as_json: bool) -> None:
         console = Console(stderr=as_json, highlight=False)
         with _progress(console) as show:
             started = stack.up(patience_s=timeout, show=show)
+        password = admins.first(profile.of_stack(stack.home))
         if as_json:
             document = _as_document(list(started.services))
             document |= {"was_running": started.was_running, "changed": list(started.changed)}
+            document |= {"admin_password": password} if password else {}
             click.echo(json.dumps(document))
             return
         if started.was_running and not started.changed:
@@ -95,6 +97,14 @@ def up(timeout: float, as_json: bool) -> None:
         elif started.was_running:
             console.print(f"Loom was running; restarted: {', '.join(started.changed)}")
         _say_where(console, stack)
+        if password:
+            where = f"{urls(stack.ports)['control']}/login"
+            console.print(
+                f"Log in at {where} as {admins.NAME} with the password {password}\n"
+                "It is shown this once; `loom user reset-password admin` makes another.",
+                soft_wrap=True,
+                markup=False,
+            )
 
 
 @click.command()
@@ -188,7 +198,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 @click.group()
 def token() -> None:
-    """The secrets that a person needs. They were generated at the first `loom up`."""
+    """Tokens for programs, and the secrets that the first `loom up` generated (`show`)."""
 
 
 @token.command()

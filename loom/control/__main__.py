@@ -13,6 +13,7 @@ from loom.clients.artifacts import ArtifactClient
 from loom.clients.breaker import Breaker
 from loom.clients.database import SERVICE, DatabaseClient
 from loom.control.app import create_app
+from loom.control.oidc import read_roles
 from loom.control.readiness import serving
 from loom.control.reconciliation import Read, no_broker
 from loom.control.server import STOPPING, Server
@@ -27,6 +28,7 @@ from loom.settings import (
     load,
 )
 from loom.settings.connectors import ArtifactClientSettings
+from loom.settings.oidc import OidcSettings
 from loom.settings.reconciliation import CountsSettings
 from loom.telemetry import failpoints, logs, process, traces
 
@@ -39,7 +41,8 @@ def main() -> int:
         service, control = load(ServiceSettings), load(ControlSettings)
         ledger, counts = load(LedgerClientSettings), load(CountsSettings)
         broker = load(BrokerSettings) if counts.username else None
-        keeping = load(ArtifactClientSettings)
+        keeping, oidc = load(ArtifactClientSettings), load(OidcSettings)
+        read_roles(oidc.roles)
     except LoomError as error:
         sys.stderr.write(f"loom.control: {error.detail}\n")
         return 1
@@ -73,6 +76,7 @@ def main() -> int:
             {part: partial(getattr, breaker, "state") for part, breaker in breakers.items()},
             store=store,
             stopping=STOPPING,
+            oidc=oidc,
         )
 
     Server(control, make_app).run()

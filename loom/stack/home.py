@@ -106,6 +106,11 @@ class Home:
         return self.path / "data" / "artifacts"
 
     @property
+    def control_own(self) -> Path:
+        """What the operator writes for the control plane: single sign-on, https, limits."""
+        return self.secrets / "control.env"
+
+    @property
     def connectors_own(self) -> Path:
         """What the operator writes for the connectors service: its limits, and a bucket."""
         return self.secrets / "connectors.env"

@@ -23,6 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 NO_SERVICE = {"cli", "testing"}
 """Folders whose code no service runs."""
 
+OWN_CONTROL_SETTINGS = (
+    "LOOM_CONTROL_OIDC_", "LOOM_CONTROL_HTTPS", "LOOM_CONTROL_PROXIES", "LOOM_CONTROL_SESSION_",
+    "LOOM_CONTROL_REQUESTS_",
+)  # fmt: skip
+"""How settings begin that the operator may add to those of the control plane."""
 OWN_CONNECTORS_SETTINGS = ("LOOM_S3_", "LOOM_CONNECTORS_MAX_", "LOOM_CONNECTORS_KEEP_")
 """How settings begin that the operator may add to those of the connectors service."""
 
@@ -164,6 +169,7 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
             "LOOM_CONTROL_LISTEN": listen("control"),
             "LOOM_CONTROL_TOKEN_SHA256": credentials.sha256(home.secret(credentials.API_TOKEN)),
         }
+        | own_settings(home.control_own, OWN_CONTROL_SETTINGS)
         | counting_settings(plan, "control"),
         "dispatcher": common
         | ledger_settings(plan, "dispatcher")
@@ -199,18 +205,24 @@ def artifact_settings(plan: Plan, caller: str) -> dict[str, str | int]:
 def own_connectors_settings(home: Home) -> dict[str, str | int]:
     """What the operator wrote for the connectors service, which keeps artifacts in a bucket once
     one is named; raises Invalid for what is not theirs to set."""
-    if not home.connectors_own.exists():
+    found = own_settings(home.connectors_own, OWN_CONNECTORS_SETTINGS)
+    store = {"LOOM_CONNECTORS_STORE": "s3"} if "LOOM_S3_BUCKET" in found else {}
+    return {**store, **found}
+
+
+def own_settings(file: Path, allowed: tuple[str, ...]) -> dict[str, str | int]:
+    """What the operator wrote into a file of settings, if there is one; raises Invalid for what
+    does not begin as is allowed."""
+    if not file.exists():
         return {}
-    found = dotenv_values(home.connectors_own, interpolate=False)
-    strange = [name for name in found if not name.startswith(OWN_CONNECTORS_SETTINGS)]
+    found = dotenv_values(file, interpolate=False)
+    strange = [name for name in found if not name.startswith(allowed)]
     if strange:
         raise Invalid(
-            f"{home.connectors_own} may hold {', '.join(OWN_CONNECTORS_SETTINGS)}, and has "
-            f"{', '.join(sorted(strange))}",
-            file=str(home.connectors_own),
+            f"{file} may hold {', '.join(allowed)}, and has {', '.join(sorted(strange))}",
+            file=str(file),
         )
-    store = {"LOOM_CONNECTORS_STORE": "s3"} if "LOOM_S3_BUCKET" in found else {}
-    return {**store, **{name: text or "" for name, text in found.items()}}
+    return {name: text or "" for name, text in found.items()}
 
 
 def broker_settings(plan: Plan, user: str) -> dict[str, str | int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from argon2 import PasswordHasher
-from control_api import TOKEN
+from control_api import CHEAP, TOKEN
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -29,7 +29,6 @@ from loom.testing.ledger import FakeLedger
 
 BY = Intervention("operator", "for a test")
 PASSWORD = "correct horse battery"
-CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @dataclass

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from argon2 import PasswordHasher
 from declared_answers import Checked
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from loom.control.app import create_app
+from loom.control.passwords import Passwords
 from loom.domain.evidence import Outcome
 from loom.domain.identity import new_message_id
 from loom.messaging.result import report
@@ -20,13 +22,16 @@ from loom.settings import ControlSettings
 from loom.testing.ledger import FakeLedger
 
 TOKEN = "a token"
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 PROJECT = {"id": "shop", "repository": "/srv/git/shop.git", "test_command": ["true"]}
 
 
 def make_app(ledger: Any, **more: Any) -> Flask:
     """The app with the token above; what it answers is held to what its routes declare."""
-    app = create_app(ledger, ControlSettings(token_sha256=digest(TOKEN), **more))
+    app = create_app(
+        ledger, ControlSettings(token_sha256=digest(TOKEN), **more), passwords=Passwords(CHEAP)
+    )
     app.test_client_class = Checked
     return app
 
