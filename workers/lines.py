@@ -41,6 +41,14 @@ class Splitter:
             yield self._end()
         self._take(rest)
 
+    def skip(self, chunk: bytes) -> int:
+        """Take bytes in, and tell of the lines that they end only how many they are."""
+        ended = chunk.count(b"\n")
+        if ended:
+            self._forget()
+        self._take(chunk[chunk.rfind(b"\n") + 1 :])
+        return ended
+
     def pause(self) -> Piece | None:
         """What waits of a line that has not ended, as far as it is whole characters."""
         # CR may turn out to be half of a line end.
@@ -72,10 +80,13 @@ class Splitter:
             text += f"… and {self._over} more bytes"
         else:
             text = bytes(self._held).removesuffix(b"\r").decode(errors="replace")
+        self._forget()
+        return Piece(_clean(text))
+
+    def _forget(self) -> None:
         self._held.clear()
         self._taken = self._over = 0
         self._given = False
-        return Piece(_clean(text))
 
 
 def _clean(text: str) -> str:

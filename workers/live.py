@@ -33,6 +33,8 @@ from workers.lines import Splitter
 
 CONFIRM_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 4.0
+SLICE = 4 * 1024
+"""Bytes that are made lines before it is seen whether any more may go out."""
 AT_ONCE = 16
 """Messages that are published together."""
 
@@ -128,9 +130,8 @@ class LiveLog:
         with self._changed:
             if self._closing:
                 return
-            splitter = self._splitters.setdefault(step, Splitter())
-            for piece in splitter.feed(chunk):
-                self._add(step, piece.text)
+            for at in range(0, len(chunk), SLICE):
+                self._take(step, chunk[at : at + SLICE])
             self._written_at = self._clock()
             self._wake()
 
@@ -173,6 +174,16 @@ class LiveLog:
     def _finish(self, step: str) -> None:
         splitter = self._splitters.pop(step, None)
         if splitter is not None and (piece := splitter.finish()) is not None:
+            self._add(step, piece.text)
+
+    def _take(self, step: str, part: bytes) -> None:
+        """Make lines of it; while they are left out they are only counted, as a flood is long."""
+        splitter = self._splitters.setdefault(step, Splitter())
+        if self._left_out and (why := self._refusal(len(part))):
+            self._left_out += splitter.skip(part)
+            self._why = why
+            return
+        for piece in splitter.feed(part):
             self._add(step, piece.text)
 
     def _add(self, step: str, text: str, *, more: bool = False) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from loom.telemetry import logs
-from workers import strays
+from workers import removal, strays
 
 log = logs.get(__name__)
 
@@ -112,21 +109,5 @@ def _end_and_remove(folder: Path) -> None:
     killed = strays.kill_under(folder)
     if killed:
         log.warning("stray_processes_killed", folder=str(folder), processes=killed)
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        # A command may leave folders that even their owner may not change or look into.
-        _open_up(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
+    if not removal.remove(folder):
         log.warning("workspace_not_removed", folder=str(folder))
-
-
-def _open_up(folder: Path) -> None:
-    with suppress(OSError):
-        folder.chmod(stat.S_IRWXU)
-    # From the top, as a folder can be walked into only once it is open.
-    for place, names, _files in os.walk(folder):
-        for inner in (Path(place, name) for name in names):
-            if not inner.is_symlink():
-                with suppress(OSError):
-                    inner.chmod(stat.S_IRWXU)

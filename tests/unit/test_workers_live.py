@@ -52,6 +52,24 @@ def test_the_same_bytes_are_the_same_lines_however_they_are_cut_up(
     assert split(pieces) == split([whole])
 
 
+@given(OUTPUT, st.data())
+def test_lines_that_are_skipped_are_counted_and_the_next_are_whole(
+    parts: list[bytes], data: st.DataObject
+) -> None:
+    whole = b"".join(parts)
+    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(whole))] * 2)))
+    splitter = Splitter()
+    before = [piece.text for piece in splitter.feed(whole[:begin])]
+    skipped = splitter.skip(whole[begin:end])
+    after = [piece.text for piece in splitter.feed(whole[end:])]
+    if (last := splitter.finish()) is not None:
+        after.append(last.text)
+    every = split([whole])
+    assert len(before) + skipped + len(after) == len(every)
+    assert before == every[: len(before)]
+    assert after == every[len(every) - len(after) :]
+
+
 @given(OUTPUT)
 def test_a_line_loses_nothing_but_its_end_and_what_no_text_holds(parts: list[bytes]) -> None:
     whole = b"".join(parts)

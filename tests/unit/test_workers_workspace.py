@@ -49,6 +49,26 @@ def test_folders_without_any_right_are_removed_all_the_same(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+def test_folders_of_any_depth_are_removed(tmp_path: Path) -> None:
+    with workspace(Workspace.of(tmp_path, "bd-1", 1)) as place:
+        # Deeper than the stack, the open files of a process, and the longest path.
+        _dig(place.home, 2_000)
+        (place.home / "link").symlink_to(tmp_path)
+    assert tmp_path.exists()
+    assert not list(tmp_path.iterdir())
+
+
+def _dig(folder: Path, depth: int) -> None:
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("deep", dir_fd=at)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(os.open("file", os.O_CREAT, dir_fd=at))
+    os.close(at)
+
+
 def test_a_link_out_of_the_workspace_is_removed_and_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o500)
