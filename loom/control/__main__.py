@@ -14,6 +14,7 @@ from loom.clients.breaker import Breaker
 from loom.clients.database import SERVICE, DatabaseClient
 from loom.control.app import create_app
 from loom.control.oidc import read_roles
+from loom.control.pages import Links
 from loom.control.readiness import serving
 from loom.control.reconciliation import Read, no_broker
 from loom.control.server import STOPPING, Server
@@ -76,6 +77,7 @@ def main() -> int:
             {part: partial(getattr, breaker, "state") for part, breaker in breakers.items()},
             store=store,
             stopping=STOPPING,
+            links=Links(control.flower_url, control.broker_url),
             oidc=oidc,
         )
 

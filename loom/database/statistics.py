@@ -44,7 +44,7 @@ _BEADS = _sql(
            {_AGE.format(moment="b.dispatched_at", filter=f"FILTER (WHERE {_SENT})")}
                AS oldest_queued_s
       FROM bead b
-     WHERE b.state <> 'closed' AND {_MINE.format(of="b")}
+     WHERE b.state IN ('open', 'in_progress', 'blocked') AND {_MINE.format(of="b")}
      GROUP BY b.project_id
     """  # noqa: S608 - put together from constants
 )

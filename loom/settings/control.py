@@ -19,6 +19,9 @@ class ControlSettings(Settings):
     followers: int = Field(default=64, ge=1, le=900)
     """Readers that may follow logs at once, each with a thread of its own beside the others."""
     max_body_bytes: int = 256 * 1024
+    flower_url: str = Field(default="", pattern=r"^(https?://[^\s\"'<>]+)?$")
+    broker_url: str = Field(default="", pattern=r"^(https?://[^\s\"'<>]+)?$")
+    """Where a browser finds Flower and RabbitMQ's own pages; empty: the pages lead to neither."""
     https: bool = False
     """Whether browsers come by https, by way of a proxy: cookies are then sent by that alone."""
     proxies: int = Field(default=0, ge=0, le=5)

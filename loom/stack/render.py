@@ -105,6 +105,17 @@ def write_all(plan: Plan, more_users: Mapping[str, Permission] | None = None) ->
         who.write(home.settings_file(service), as_settings_file(values), owner)
 
 
+def beside(where: Addresses) -> dict[str, str | int]:
+    """Where a browser on this machine finds the pages beside Loom's; in a network of their own
+    nobody can say that here.
+    """
+    found = {
+        "LOOM_CONTROL_FLOWER_URL": where.address("flower"),
+        "LOOM_CONTROL_BROKER_URL": where.address("management"),
+    }
+    return {name: f"http://{at}" for name, at in found.items() if at.host == at.bind}
+
+
 def write_tokens(plan: Plan) -> None:
     """Write who may call each gRPC service; it reads its file again when that changes."""
     for file, prefix in (
@@ -169,6 +180,7 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
             "LOOM_CONTROL_LISTEN": listen("control"),
             "LOOM_CONTROL_TOKEN_SHA256": credentials.sha256(home.secret(credentials.API_TOKEN)),
         }
+        | beside(where)
         | own_settings(home.control_own, OWN_CONTROL_SETTINGS)
         | counting_settings(plan, "control"),
         "dispatcher": common
