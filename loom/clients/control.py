@@ -18,6 +18,7 @@ from loom.clients.downloads import DownloadCalls
 from loom.clients.eventstream import EventStreamCalls
 from loom.clients.following import FollowingCalls
 from loom.clients.importing import ImportingCalls
+from loom.clients.hooks import HookCalls
 from loom.clients.operating import OperatingCalls
 from loom.clients.representation import (
     API,
@@ -47,6 +48,7 @@ class ControlClient(
     AgentCalls,
     FollowingCalls,
     EventStreamCalls,
+    HookCalls,
     CommentingCalls,
     ImportingCalls,
 ):

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from loom.clients.database import DatabaseClient
+from loom.connectors.deliverer import Deliverer
 from loom.connectors.filestore import FileStore
+from loom.connectors.posting import Post
 from loom.connectors.receiving import Reception
 from loom.connectors.service import NAME, ArtifactService
 from loom.connectors.store import Store
 from loom.connectors.sweeping import keep_swept
+from loom.domain.identity import new_message_id
 from loom.errors import LoomError
 from loom.rpc.callers import Callers
 from loom.rpc.server import Server
 from loom.rpc.v1 import connectors_pb2_grpc
-from loom.settings import ServiceSettings, load
+from loom.settings import LedgerClientSettings, ServiceSettings, load
 from loom.settings.connectors import ConnectorsSettings, S3Settings
+from loom.settings.webhooks import DeliveringSettings, WebhookSettings
 from loom.telemetry import logs, process
 
 GRACE_S = 10.0
@@ -94,12 +100,39 @@ def _watch(store: Store, stopping: threading.Event) -> None:
             return
 
 
+@contextmanager
+def delivering(instance: str, stopping: threading.Event) -> Iterator[None]:
+    """Deliver events to webhooks meanwhile, where a token for the ledger is set."""
+    reached = load(DeliveringSettings)
+    if not reached.token.get_secret_value():
+        log.warning("no_webhooks", why="LOOM_LEDGER_TOKEN is not set")
+        yield
+        return
+    settings = load(WebhookSettings)
+    ledger = DatabaseClient.from_settings(
+        LedgerClientSettings(target=reached.target, token=reached.token)
+    )
+    owner = f"{instance}-{new_message_id()}"
+    deliverer = Deliverer(ledger, Post(settings), owner, settings.threads, settings.lease_s)
+    thread = threading.Thread(target=deliverer.run, args=(stopping,), name="deliverer")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(GRACE_S)
+        ledger.close()
+
+
 def main() -> int:
     """Read settings, serve; 0 when it was asked to stop."""
-    stopping = process.start("connectors", load(ServiceSettings))
+    service = load(ServiceSettings)
+    stopping = process.start("connectors", service)
     try:
         settings = load(ConnectorsSettings)
-        serve(settings, open_store(settings), stopping)
+        store = open_store(settings)
+        with delivering(service.instance, stopping):
+            serve(settings, store, stopping)
     except LoomError as error:
         log.error("cannot_start", why=process.explain(error))
         return 1

@@ -30,6 +30,7 @@ from loom.control import (
     reconciliation,
     statistics,
     visible,
+    webhooks,
 )
 from loom.control.answers.system import IndexOut
 from loom.control.feed import Feed
@@ -89,6 +90,7 @@ def create_app(
         interventions.routes(ledger),
         livelog.routes(ledger, followers),
         events.routes(ledger, Feed(ledger, stopping), followers.take_place),
+        webhooks.routes(ledger),
         reconciliation.routes(ledger, read_depths),
         statistics.routes(counted),
         agents.routes(seen),
@@ -118,6 +120,7 @@ def create_app(
                     "audit": f"{API}/audit",
                     "agents": f"{API}/agents",
                     "events": f"{API}/events",
+                    "webhooks": f"{API}/webhooks",
                     "health": "/healthz",
                     "readiness": "/readyz",
                 },

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from loom.clients.eventstream import event_to_json
+from loom.control.access import principal
 from loom.control.answers.events import EventPageOut
 from loom.control.feed import Events, Feed
 from loom.control.operation import Content, operation
 from loom.control.requests.events import EventQuery, StreamQuery
 from loom.control.requests.reading import read_query
 from loom.control.streaming import EVENTS, reader_left, streamed
-from loom.domain.access import Principal
 from loom.domain.event import START, Place
 
 
@@ -26,7 +26,7 @@ def routes(ledger: Events, feed: Feed, take_place: Callable[[], Callable[[], Non
     def list_all() -> Response:
         query = read_query(EventQuery, request.args.to_dict(flat=False))
         page = ledger.list_events(
-            query.wanted(visible()),
+            query.wanted(principal().visible()),
             Place.parse(query.cursor) if query.cursor else None,
             query.limit,
             newest_first=query.order == "newest",
@@ -51,13 +51,7 @@ def routes(ledger: Events, feed: Feed, take_place: Callable[[], Callable[[], Non
             place = ledger.watch_events().place
         else:
             place = START if since == "start" else Place.parse(since)
-        frames = feed.follow(query.filter(visible()), place, reader_left())
+        frames = feed.follow(query.filter(principal().visible()), place, reader_left())
         return streamed(frames, EVENTS, take_place())
 
     return blueprint
-
-
-def visible() -> frozenset[str] | None:
-    """The projects that the caller may see; None for all, and for what belongs to none."""
-    principal = g.principal
-    return principal.visible() if isinstance(principal, Principal) else None

@@ -14,6 +14,7 @@ from loom.control.feed import Events
 from loom.control.followers import Ledger as Logs
 from loom.control.statistics import Statistics
 from loom.control.steering import Steering
+from loom.control.webhooks import Webhooks
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
 from loom.domain.listing import ALL, BeadFilter, BeadSort
 from loom.domain.project import Project, ProjectChange
@@ -21,7 +22,9 @@ from loom.domain.reconciliation import Depth, Reconciliation
 from loom.domain.waiting import Why
 
 
-class Ledger(Accounts, Steering, Agents, Logs, Comments, Statistics, Events, Imports, Protocol):
+class Ledger(
+    Accounts, Steering, Agents, Logs, Comments, Statistics, Events, Webhooks, Imports, Protocol
+):
     """The calls of loom.clients.database.DatabaseClient that the API stands on."""
 
     def create_project(

@@ -189,7 +189,7 @@ class Webhooks:
 
     def settle(self, owner: str, tried: Sequence[Tried], time_left_s: float) -> int:
         """Take what came of leased deliveries; how many were still the owner's."""
-        return self._run(lambda c: deliveries.settle(c, owner, tried), time_left_s)
+        return self._run(lambda c: deliveries.settle(c, owner, tried), time_left_s, tells=True)
 
     def _tidy(self, time_left_s: float) -> None:
         """Forget deliveries that ended long ago, now and then."""

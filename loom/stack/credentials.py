@@ -16,7 +16,7 @@ COOKIE = "erlang-cookie"
 
 BROKER_USERS = ("control", "dispatcher", "ingester", "engine", "flower", "operator")
 """Loom's own users on the broker; each agent has one more, which the fleet makes."""
-LEDGER_CALLERS = ("control", "dispatcher", "ingester", "engine", "operator")
+LEDGER_CALLERS = ("control", "dispatcher", "ingester", "engine", "connectors", "operator")
 """Who calls the database service; each agent is one more."""
 CONNECTORS_CALLERS = ("control", "operator")
 """Who calls the connectors service; each agent is one more."""

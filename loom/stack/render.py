@@ -28,7 +28,9 @@ OWN_CONTROL_SETTINGS = (
     "LOOM_CONTROL_REQUESTS_",
 )  # fmt: skip
 """How settings begin that the operator may add to those of the control plane."""
-OWN_CONNECTORS_SETTINGS = ("LOOM_S3_", "LOOM_CONNECTORS_MAX_", "LOOM_CONNECTORS_KEEP_")
+OWN_CONNECTORS_SETTINGS = (
+    "LOOM_S3_", "LOOM_CONNECTORS_MAX_", "LOOM_CONNECTORS_KEEP_", "LOOM_WEBHOOKS_",
+)  # fmt: skip
 """How settings begin that the operator may add to those of the connectors service."""
 
 
@@ -172,6 +174,7 @@ def service_settings(plan: Plan) -> dict[str, dict[str, str | int]]:
             "LOOM_CONNECTORS_TOKENS_FILE": str(home.connectors_tokens_file),
             "LOOM_CONNECTORS_FOLDER": str(home.artifacts),
         }
+        | ledger_settings(plan, "connectors")
         | own_connectors_settings(home),
         "control": common
         | ledger_settings(plan, "control")

@@ -238,6 +238,7 @@ class FakeWebhooks:
                     if mine and each.delivery.state is PENDING:
                         settled += 1
                         self._settle_delivery(each, one)
+            self._added.notify_all()
         return settled
 
     def _settle_delivery(self, each: _Owed, tried: Tried) -> None:

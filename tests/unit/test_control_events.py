@@ -253,13 +253,16 @@ class Counting(FakeLedger):
     def __init__(self) -> None:
         super().__init__()
         self.waits = self.reads = 0
+        self.counting = threading.Lock()
         self.away = False
 
     def watch_events(
         self, place: Place | None = None, wants: EventFilter = ALL, limit: int = 0,
         wait_ms: int = 0,
     ) -> EventPage:  # fmt: skip
-        self.waits, self.reads = self.waits + bool(wait_ms), self.reads + 1
+        with self.counting:
+            self.waits += bool(wait_ms)
+            self.reads += 1
         if self.away:
             raise Unavailable("it is away")
         return super().watch_events(place, wants, limit, wait_ms)
@@ -274,12 +277,15 @@ def test_fifty_followers_cost_the_ledger_what_one_does() -> None:
     readers = [Reader(feed, place=now) for _ in range(50)]
     file(ledger)
     assert len({reader.read(1)[0] for reader in readers}) == 1
-    # By now the watcher has what is new: whoever is up to date reads it here.
-    reads, waits = ledger.reads, ledger.waits
-    file(ledger, count=3)
-    assert len({tuple(reader.read(3)) for reader in readers}) == 1
-    assert ledger.reads - reads == ledger.waits - waits
-    assert ledger.waits - waits <= 5
+    # Once the watcher has begun, whoever is up to date reads what is new from it.
+    for _ in range(20):
+        reads, waits = ledger.reads, ledger.waits
+        file(ledger, count=3)
+        assert len({tuple(reader.read(3)) for reader in readers}) == 1
+        if ledger.reads - reads == ledger.waits - waits <= 5:
+            break
+    else:
+        pytest.fail("each follower asks the ledger itself")
     for reader in readers:
         reader.__exit__()
     stopping.set()
