@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,11 @@ def drill(  # noqa: PLR0917 - one parameter an option
             if controls:
                 tried = _controls(folder, base, seed, names)
                 passed, document = all(t.caught for t in tried), _tried_document(tried, seed)
-                show: Callable[[], None] = lambda: _show_tried(tried)  # noqa: E731
+                show = partial(_show_tried, tried)
             else:
                 report = _drill(folder, base, seed, faults, names, minutes, small=small)
                 passed, document = report.passed, report.as_json()
-                show = lambda: _show(report)  # noqa: E731
+                show = partial(_show, report)
         except LoomError as error:
             raise click.ClickException(error.detail) from error
     if as_json:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import Protocol
 
 from loom.clients.steering import Sweepable
@@ -55,13 +56,17 @@ class Sweeper:
             by_queue.setdefault(queue, {})[letter.message_id, letter.queue] = letter.id
         swept = 0
         for queue, letters in by_queue.items():
-            taken = self._take(queue, lambda delivery, of=letters: _key(delivery) in of)  # type: ignore[misc]
+            taken = self._take(queue, partial(_is_among, letters))
             gone = {letters[_key(delivery)] for delivery in taken}
             self._ledger.settle_swept(sorted(gone), sorted(set(letters.values()) - gone))
             swept += len(gone)
             if gone:
                 log.info("dead_letters_swept", queue=queue, count=len(gone))
         return swept
+
+
+def _is_among(letters: Container[tuple[str, str]], delivery: Delivery) -> bool:
+    return _key(delivery) in letters
 
 
 def _key(delivery: Delivery) -> tuple[str, str]:
