@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from functools import partial
 
 from flask import Flask
@@ -18,6 +19,7 @@ from loom.control.pages import Links
 from loom.control.readiness import serving
 from loom.control.reconciliation import Read, no_broker
 from loom.control.server import STOPPING, Server
+from loom.domain.reconciliation import Depth
 from loom.errors import LoomError
 from loom.rpc.channel import connect
 from loom.settings import (
@@ -64,8 +66,8 @@ def main() -> int:
         read: Read = no_broker
         if broker:
             depths = Depths(broker, name, counts.management_url)
-            guard = breakers["broker"] = Breaker("the broker")
-            read = lambda queues: guard.call(partial(depths.read, queues))  # noqa: E731
+            breakers["broker"] = Breaker("the broker")
+            read = _by_way_of(breakers["broker"], depths)
         if store := ArtifactClient.from_settings(keeping):
             breakers["connectors"] = store.breaker
         return create_app(
@@ -83,6 +85,15 @@ def main() -> int:
 
     Server(control, make_app).run()
     return 0
+
+
+def _by_way_of(breaker: Breaker, depths: Depths) -> Read:
+    """Read the depths unless the broker was away a moment ago."""
+
+    def read(queues: Sequence[str]) -> tuple[Depth, ...]:
+        return breaker.call(partial(depths.read, queues))
+
+    return read
 
 
 if __name__ == "__main__":
