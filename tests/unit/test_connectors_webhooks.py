@@ -18,7 +18,6 @@ import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from webhook_receiver import Receiver, receiver
 
 from loom.connectors.deliverer import Deliverer
 from loom.connectors.outside import Refused, check_address
@@ -43,6 +42,7 @@ from loom.domain.webhook import (
 from loom.errors import Unavailable
 from loom.settings.webhooks import WebhookSettings
 from loom.testing.ledger import FakeLedger
+from loom.testing.receiver import Receiver, receiver
 
 BY = Intervention("ada", "the chat wants to know")
 SECRET = new_secret()

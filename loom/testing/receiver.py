@@ -39,7 +39,8 @@ class Receiver:
         """The requests for a path, once there are so many."""
         with self.more:
             found = self.more.wait_for(lambda: len(self.at(path)) >= count, PATIENCE_S)
-        assert found, f"{len(self.at(path))} of {count} came"
+        if not found:
+            raise AssertionError(f"{len(self.at(path))} of {count} came")
         return self.at(path)
 
     def at(self, path: str) -> list[Got]:
