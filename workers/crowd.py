@@ -101,13 +101,21 @@ class Crowd:
     def _look(self) -> tuple[Path, list[Process]]:
         if self._inside is not None:
             with suppress(OSError):
-                # The first process there is bwrap's own.
-                found = [process for process in processes(self._inside) if process.pid != 1]
-                return self._inside, found
+                if _is_others(self._inside):
+                    # The first process there is bwrap's own.
+                    found = [process for process in processes(self._inside) if process.pid != 1]
+                    return self._inside, found
         crowd = descendants(self._pid)
         if self._inside is not None:
             crowd = [process for process in crowd if process.pid != self._pid]
         return Path("/proc"), crowd
+
+
+def _is_others(proc: Path) -> bool:
+    """Whether it is another /proc than the machine's own, to which a path through the root of a
+    sandbox leads until bwrap has changed that root.
+    """
+    return proc.stat().st_dev != Path("/proc").stat().st_dev
 
 
 def _share(proc: Path, process: Process) -> int:

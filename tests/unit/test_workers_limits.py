@@ -75,6 +75,9 @@ def test_the_descendants_of_a_process_are_found() -> None:
         found = crowd.descendants(top.pid)
         assert len(found) == 2
         assert Crowd(top.pid, None).usage(0).tasks == 2
+        # As for a sandbox whose root is still the machine's: nobody else's processes are counted.
+        machine = Path("/proc", str(top.pid), "root/proc")
+        assert Crowd(top.pid, machine).usage(0).tasks == 1
         for process in found:
             os.kill(process.pid, 9)
 
