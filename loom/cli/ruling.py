@@ -76,6 +76,13 @@ _OPTIONS = (
     ),
     click.option("--submodules/--no-submodules", default=None, help="Whether they are fetched."),
     click.option(
+        "--protocol",
+        "protocols",
+        type=click.Choice(["file", "https", "ssh"]),
+        multiple=True,
+        help="One of those by which git may fetch and push; may stand often.",
+    ),
+    click.option(
         "--scan-secrets/--no-scan-secrets",
         default=None,
         help="Whether a commit that seems to hold a secret is refused.",
@@ -97,7 +104,8 @@ _OPTIONS = (
 
 def given(
     *, network: str | None, strategy: str | None, allow_no_tests: bool | None,
-    submodules: bool | None, scan_secrets: bool | None, work_command: tuple[str, ...] | None,
+    submodules: bool | None, protocols: tuple[str, ...], scan_secrets: bool | None,
+    work_command: tuple[str, ...] | None,
     recipe_path: Path | None, limits: tuple[tuple[str, int], ...],
 ) -> dict[str, Any]:  # fmt: skip
     """The rules that were given, as JSON has them; raises Invalid for a recipe that is none."""
@@ -106,6 +114,7 @@ def given(
         "strategy": strategy,
         "allow_no_tests": allow_no_tests,
         "submodules": submodules,
+        "protocols": list(protocols) or None,
         "scan_secrets": scan_secrets,
         "command": None if work_command is None else list(work_command),
         "recipe": None if recipe_path is None else _recipe(recipe_path),

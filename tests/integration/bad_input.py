@@ -47,7 +47,7 @@ sys.exit("left a child behind")
 """
 DIGS = """\
 import os, sys
-for n in range(5_000):
+for n in range(1_500):
     os.mkdir("d")
     os.chdir("d")
 sys.exit("dug deep")

@@ -32,7 +32,7 @@ def shell(api: Api) -> Shell:
 
 
 def patched(api: Api, rules: Any) -> Any:
-    return api.client.patch(SHOP, json={"rules": rules}, headers=BEARER)
+    return api.client.patch(SHOP, json={"rules": rules}, headers=BEARER | {"If-Match": "*"})
 
 
 def rules_of(api: Api, project: str = "shop") -> dict[str, Any]:
@@ -93,6 +93,7 @@ def test_rules_are_set_on_the_command_line_and_shown(shell: Shell, tmp_path: Pat
     changed = shell.document(
         "project", "set", "mine", "--recipe", str(tmp_path / "recipe.toml"), "--allow-no-tests",
         "--strategy", "direct", "--submodules", "--no-scan-secrets", "--command", "",
+        "--protocol", "https", "--protocol", "ssh",
     )["rules"]  # fmt: skip
 
     limits = {"memory_mb": 2048, "cpu_s": 600, "processes": 99}
@@ -102,7 +103,7 @@ def test_rules_are_set_on_the_command_line_and_shown(shell: Shell, tmp_path: Pat
     assert changed == made | {
         "recipe": {"step": [{"kind": "test", "run": ["make", "check"]}]},
         "allow_no_tests": True, "strategy": "direct", "submodules": True, "scan_secrets": False,
-        "command": [],
+        "command": [], "protocols": ["https", "ssh"],
     }  # fmt: skip
     shown = shell.run("project", "show", "mine").output
     for words in ("are allowed", "direct", "memory 2048 MB", "cpu 600 s", '"make", "check"'):
