@@ -10,7 +10,6 @@ from flask import has_request_context
 
 from loom.clients.answers import Page
 from loom.control import access
-from loom.domain.bead import Bead
 from loom.domain.listing import ALL, BeadFilter
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Visible:
         if shown and not project_id:
             wanted = tuple(id_ for id_ in where.projects if id_ in shown)
             if where.projects and not wanted:
-                return Page[Bead](())
+                return Page(())
             where = replace(where, projects=wanted or shown)
         return self._ledger.list_beads(project_id, *rest, where=where, **more)
 

@@ -83,7 +83,9 @@ def test_a_token_of_one_project_does_not_get_into_another(world: World) -> None:
     problem(client.patch(f"{API}/projects/beta", json={}, headers=headers), 404, "not_found")
     post = f"{API}/beads/{other}/cancel"
     problem(client.post(post, json={"reason": "x"}, headers=headers), 404, "not_found")
-    problem(client.get(f"{API}/beads?project=beta", headers=headers), 404, "not_found")
+    for project_id in ("beta", "nowhere"):
+        found = client.get(f"{API}/beads?project={project_id}", headers=headers)
+        assert (found.status_code, found.json["beads"]) == (200, [])
     assert world.ledger.get_bead(other).state.value == "open"
 
 
@@ -117,6 +119,23 @@ def test_lists_leave_out_what_one_may_not_see(world: World) -> None:
         assert "beta" not in answer.text, path
         everything = world.client().get(f"{API}/{path}", headers=bearer(TOKEN)).text
         assert "beta" in everything, path
+
+
+def test_pages_leave_out_what_one_may_not_see(world: World) -> None:
+    headers = bearer(world.token(projects={"alpha": Role.ADMIN})) | {"Accept": "text/html"}
+    pages = [
+        rule.rule
+        for rule in world.app.url_map.iter_rules()
+        if not rule.arguments
+        and "GET" in (rule.methods or ())
+        and not rule.rule.startswith(("/api/", "/login", "/healthz", "/readyz"))
+    ]
+    assert {"/", "/beads"} <= set(pages)
+    for page in pages:
+        answer = world.client().get(page, headers=headers)
+        # 403: it is for those who see every project.
+        assert answer.status_code in (200, 403), page
+        assert "beta" not in answer.text, page
 
 
 def test_tricks_with_the_address_lead_nowhere(shared: World) -> None:
