@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 
 from loom.clients.comments import Subject
 from loom.clients.downloads import Kept, artifact_path, kept_by
+from loom.control import visible
 from loom.control.beads import known_bead
 from loom.control.operation import Within, operation
 from loom.control.pages import frame, trip
@@ -39,13 +40,13 @@ def routes(desk: Desk) -> Blueprint:
             (number, attempt, trip.bar(attempt, known, trip.since_of(number - 1, bead, attempts)))
             for number, attempt in enumerate(attempts, 1)
         ]
-        visible = frame.scope()
+        seen = visible.scope()
         return _page(
             "bead.html", bead, attempts, "trip",
             why=why,
             hops=trip.hops(bead, attempts, known, events, why),
             tried=tuple(reversed(tried)),
-            relatives=[r for r in known.relatives if not visible or r.project_id in visible],
+            relatives=[r for r in known.relatives if not seen or r.project_id in seen],
         )  # fmt: skip
 
     @beads.get("/beads/<bead_id>/log")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, redirect, request
 
+from loom.control import visible
 from loom.control.operation import Within, operation
 from loom.control.pages import frame
 from loom.control.pages.desk import Desk
@@ -100,15 +101,14 @@ def routes(desk: Desk) -> Blueprint:
 
 
 def _where(given: Mapping[str, str]) -> BeadFilter:
-    """The filter in an address; what is no value of it filters nothing."""
-    project, scope = given.get("project", ""), frame.scope()
-    projects = scope
-    if project:
-        projects = (project,) if not scope or project in scope else frame.NOWHERE
+    """The filter in an address; what is no value of it filters nothing.
+
+    Raises NotFound for a project that whoever looks may not see.
+    """
     state, resolution = given.get("state", ""), given.get("resolution", "")
     priority = given.get("priority", "")
     return BeadFilter(
-        projects=projects,
+        projects=visible.scope(given.get("project", "")),
         states=(state,) if state in set(State) else (),
         resolution=resolution if resolution in set(Resolution) else "",
         priorities=(int(priority),) if priority in {"0", "1", "2", "3"} else (),

@@ -10,14 +10,12 @@ from typing import Any, TypeVar
 from flask import Flask, Response, current_app, g, make_response, render_template, request
 
 from loom import __version__
-from loom.control import access, csrf
+from loom.control import access, csrf, visible
 from loom.control.pages import assets, menu, words
 from loom.control.pages.desk import Desk
 from loom.domain.access import Principal, Role
 from loom.domain.event import TYPES
 
-NOWHERE = ("-",)
-"""No project has this id."""
 T = TypeVar("T")
 FRAGMENT = "X-Fragment"
 """The header of a request for what is within the frame alone."""
@@ -110,16 +108,9 @@ def csrf_token() -> str:
     return csrf.token(secret) if secret else ""
 
 
-def scope() -> tuple[str, ...]:
-    """The projects that whoever looks may see, as the ledger's lists take them: empty for all."""
-    principal = g.get("principal")
-    visible = principal.visible() if isinstance(principal, Principal) else None
-    return () if visible is None else tuple(sorted(visible)) or NOWHERE
-
-
 def mine(items: Iterable[T], of: Callable[[T], str] = attrgetter("id")) -> tuple[T, ...]:
     """Those that belong to projects which whoever looks may see. of: the project of one."""
-    within = scope()
+    within = visible.scope()
     return tuple(each for each in items if not within or of(each) in within)
 
 

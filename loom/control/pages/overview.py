@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flask import Response, request
 
+from loom.control import visible
 from loom.control.pages import condition, frame, picture
 from loom.control.pages.desk import Desk
 from loom.domain.presence import AgentState
@@ -19,7 +20,7 @@ def view(desk: Desk) -> Callable[[], Response]:
     """The view of the overview."""
 
     def overview() -> Response:
-        scope = frame.scope()
+        scope = visible.scope()
         projects = frame.mine(desk.projects())
         flow = desk.counted.flow(scope)
         agents = frame.mine(desk.agents(), of=lambda agent: agent.project_id)

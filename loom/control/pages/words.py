@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+NARROW = "\u202f"
+"""Stands between thousands, and breaks no line."""
+
 _TWO_UNITS = (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1))
 _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0))
 
@@ -74,8 +77,8 @@ def number(count: float | None) -> str:
     if count >= 9_999_500:
         return f"{count / 1e6:.0f} M"
     if isinstance(count, float) and not count.is_integer():
-        return f"{count:.1f}" if count < 100 else f"{count:,.0f}".replace(",", " ")
-    return f"{count:,.0f}".replace(",", " ")
+        return f"{count:.1f}" if count < 100 else f"{count:,.0f}".replace(",", NARROW)
+    return f"{count:,.0f}".replace(",", NARROW)
 
 
 def short(text: str, most: int = 14) -> str:
