@@ -17,8 +17,9 @@ from loom.clients.commenting import CommentingCalls
 from loom.clients.downloads import DownloadCalls
 from loom.clients.eventstream import EventStreamCalls
 from loom.clients.following import FollowingCalls
-from loom.clients.importing import ImportingCalls
 from loom.clients.hooks import HookCalls
+from loom.clients.importing import ImportingCalls
+from loom.clients.listing import filter_to_query
 from loom.clients.operating import OperatingCalls
 from loom.clients.representation import (
     API,
@@ -28,11 +29,13 @@ from loom.clients.representation import (
     bead_path,
     new_bead_to_json,
     new_project_to_json,
+    project_change_to_json,
     project_from_json,
     project_path,
     why_from_json,
 )
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
+from loom.domain.listing import ALL, BeadFilter, BeadSort
 from loom.domain.project import Project, ProjectChange
 from loom.domain.reconciliation import Reconciliation
 from loom.domain.waiting import Why
@@ -123,24 +126,43 @@ class ControlClient(
 
     def list_beads(
         self, project_id: str = "", states: Sequence[str] = (), resolution: str = "",
-        limit: int = 50, cursor: str = "",
+        limit: int = 50, cursor: str = "", *, where: BeadFilter = ALL,
+        sort: BeadSort = BeadSort.NEWEST,
     ) -> Page[Bead]:  # fmt: skip
-        """Beads, newest first. Raises NotFound (the project)."""
+        """Beads that where and the other words show. Raises NotFound (the project), Invalid."""
         path = f"{project_path(project_id)}/beads" if project_id else f"{API}/beads"
-        page = self._get(
-            path, state=list(states), resolution=resolution, limit=limit, cursor=cursor
-        )
+        wanted = filter_to_query(where) | {
+            name: value
+            for name, value in (("state", list(states)), ("resolution", resolution))
+            if value
+        }
+        page = self._get(path, sort=sort.value, limit=limit, cursor=cursor, **wanted)
         return Page(tuple(map(bead_from_json, page["beads"])), page["next_cursor"] or "")
 
-    def change_project(self, project_id: str, change: ProjectChange) -> Project:
-        """Pause, drain or resume a project, or set its limits. Raises NotFound, Invalid."""
-        answer = self._ask("PATCH", project_path(project_id), json=dict(change.given()))
+    def change_project(
+        self, project_id: str, change: ProjectChange, version: int = 0
+    ) -> Project:  # fmt: skip
+        """Edit a project: at this version, or (0) whichever it has.
+
+        Raises NotFound, PreconditionFailed (another version), Invalid, IllegalTransition.
+        """
+        answer = self._edit(project_path(project_id), project_change_to_json(change), version)
+        return project_from_json(answer.json())
+
+    def steer_project(self, project_id: str, act: str, reason: str) -> Project:
+        """Pause, drain, resume, close or reopen a project; it as it is then.
+
+        Raises NotFound, IllegalTransition, Stale (somebody else changed it at the same moment).
+        """
+        answer = self._post(f"{project_path(project_id)}/{act}", {"reason": reason}, "")
         return project_from_json(answer.json())
 
     def amend_bead(self, bead_id: str, amendment: Amendment, version: int = 0) -> Bead:
-        """Change what a bead waits for. Raises NotFound, Stale, Invalid, IllegalTransition."""
-        meant = {"version": version} if version else {}
-        answer = self._ask("PATCH", bead_path(bead_id), json=amendment_to_json(amendment) | meant)
+        """Edit a bead: at this version, or (0) whichever it has.
+
+        Raises NotFound, PreconditionFailed (another version), Invalid, IllegalTransition.
+        """
+        answer = self._edit(bead_path(bead_id), amendment_to_json(amendment), version)
         return bead_from_json(answer.json())
 
     def explain_bead(self, bead_id: str) -> Why:
@@ -160,6 +182,10 @@ class ControlClient(
     def _get(self, path: str, **query: str | int | list[str]) -> Any:
         wanted = {key: value for key, value in query.items() if value not in ("", [])}
         return self._ask("GET", path, params=wanted).json()
+
+    def _edit(self, path: str, body: Any, version: int) -> httpx.Response:
+        tag = f'"{version}"' if version else "*"
+        return self._ask("PATCH", path, json=body, headers={"If-Match": tag})
 
     def _post(self, path: str, body: Any, idempotency_key: str) -> httpx.Response:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}

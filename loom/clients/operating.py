@@ -7,16 +7,19 @@ from typing import Any
 
 from loom.clients import trail
 from loom.clients.answers import Page
+from loom.clients.listing import bulk_request_to_json
 from loom.clients.representation import (
     API,
     bead_from_json,
     bead_path,
+    bulk_from_json,
     dead_letter_from_json,
     project_path,
 )
 from loom.clients.steering import GroupReplay
 from loom.domain.audit import AuditLine
 from loom.domain.bead import Bead
+from loom.domain.bulk import Bulk, BulkAnswer
 from loom.domain.replay import LetterGroup, Replay
 from loom.messaging.deadletter import DeadLetter
 
@@ -26,6 +29,7 @@ class OperatingCalls:
 
     _get: Callable[..., Any]
     _post: Callable[..., Any]
+    _ask: Callable[..., Any]
 
     def cancel_bead(self, bead_id: str, reason: str) -> Bead:
         """Give a bead up; the bead then. Raises NotFound, IllegalTransition."""
@@ -34,6 +38,31 @@ class OperatingCalls:
     def unblock_bead(self, bead_id: str, reason: str) -> Bead:
         """Let a blocked bead go on; the bead then. Raises NotFound, IllegalTransition."""
         return self._act(bead_id, "unblock", reason)
+
+    def claim_bead(self, bead_id: str, reason: str, assignee: str = "") -> Bead:
+        """Take a bead by hand, or give it to somebody; the bead then.
+
+        Raises NotFound, IllegalTransition.
+        """
+        asked = {"reason": reason} | ({"assignee": assignee} if assignee else {})
+        return bead_from_json(self._post(f"{bead_path(bead_id)}/claim", asked, "").json())
+
+    def release_bead(self, bead_id: str, reason: str) -> Bead:
+        """Give a bead to the agents again; the bead then. Raises NotFound."""
+        return self._act(bead_id, "release", reason)
+
+    def link_bead(self, bead_id: str, blocker_id: str, *, waits: bool = True) -> Bead:
+        """Let a bead wait for another, or no more; the bead then.
+
+        Raises NotFound, Invalid (a circle), IllegalTransition.
+        """
+        path = f"{bead_path(bead_id)}/blocked-by/{blocker_id}"
+        return bead_from_json(self._ask("PUT" if waits else "DELETE", path).json())
+
+    def act_on_beads(self, bulk: Bulk, reason: str) -> BulkAnswer:
+        """Do the same to many beads; what became of each. Raises Invalid."""
+        asked = bulk_request_to_json(bulk, reason)
+        return bulk_from_json(self._post(f"{API}/beads/bulk", asked, "").json())
 
     def _act(self, bead_id: str, what: str, reason: str) -> Bead:
         answer = self._post(f"{bead_path(bead_id)}/{what}", {"reason": reason}, "")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from loom.domain import rulebook
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
+from loom.domain.bulk import BulkAnswer, Done, Verdict
 from loom.domain.evidence import FailureClass
 from loom.domain.lifecycle import Resolution, State
-from loom.domain.project import Project, ProjectState
+from loom.domain.project import Project, ProjectChange, ProjectState
 from loom.domain.replay import LetterState
 from loom.domain.waiting import Reason, Why
 from loom.messaging.deadletter import DeadLetter
@@ -67,6 +69,7 @@ def project_to_json(project: Project) -> dict[str, Any]:
         "max_in_progress": project.max_in_progress,
         "max_attempts": project.max_attempts,
         "rules": rulebook.to_json(project.rules),
+        "version": project.version,
         "created_at": time_to_json(project.created_at),
         "links": {
             "self": here,
@@ -93,16 +96,25 @@ def project_from_json(document: Mapping[str, Any]) -> Project:
         max_in_progress=document["max_in_progress"],
         max_attempts=document["max_attempts"],
         rules=rulebook.of_json(document["rules"]),
+        version=document["version"],
     )
 
 
 def new_project_to_json(project: Project) -> dict[str, Any]:
     """A project as it is made."""
     document = project_to_json(project)
-    for key in ("created_at", "links"):
+    for key in ("created_at", "links", "version"):
         del document[key]
     if not project.test_command:
         del document["test_command"]
+    return document
+
+
+def project_change_to_json(change: ProjectChange) -> dict[str, Any]:
+    """What is to change of a project."""
+    document = dict(change.given())
+    if change.test_command is not None:
+        document["test_command"] = list(change.test_command)
     return document
 
 
@@ -148,6 +160,7 @@ def bead_to_json(bead: Bead) -> dict[str, Any]:
         "blocked_by": list(bead.blocked_by),
         "parent": bead.parent or None,
         "max_attempts": bead.max_attempts,
+        "assignee": bead.assignee or None,
         "links": {"self": here, "attempts": f"{here}/attempts", "why": f"{here}/why"},
     }
 
@@ -176,12 +189,18 @@ def bead_from_json(document: Mapping[str, Any]) -> Bead:
         blocked_by=tuple(document["blocked_by"]),
         parent=document["parent"] or "",
         max_attempts=document["max_attempts"],
+        assignee=document["assignee"] or "",
     )
 
 
 def amendment_to_json(amendment: Amendment) -> dict[str, Any]:
-    """What is to change of what a bead waits for; null takes away."""
-    document: dict[str, Any] = {}
+    """What is to change of a bead; null takes away."""
+    words = {
+        "title": amendment.title,
+        "description": amendment.description,
+        "context": None if amendment.context is None else dict(amendment.context),
+    }
+    document: dict[str, Any] = {name: each for name, each in words.items() if each is not None}
     if amendment.priority is not None:
         document["priority"] = amendment.priority
     if amendment.max_attempts is not None:
@@ -193,6 +212,35 @@ def amendment_to_json(amendment: Amendment) -> dict[str, Any]:
     if amendment.not_before or amendment.due_now:
         document["not_before"] = time_to_json(amendment.not_before)
     return document
+
+
+def bulk_to_json(answer: BulkAnswer) -> dict[str, Any]:
+    """What became of many beads, each and counted."""
+    counts = Counter(each.verdict for each in answer.done)
+    return {
+        "outcomes": [
+            {
+                "id": each.bead_id,
+                "verdict": each.verdict.value,
+                "code": each.code or None,
+                "why": each.why or None,
+            }
+            for each in answer.done
+        ],
+        **{verdict.value: counts[verdict] for verdict in Verdict},
+        "more": answer.more,
+    }
+
+
+def bulk_from_json(document: Mapping[str, Any]) -> BulkAnswer:
+    """What became of many beads."""
+    return BulkAnswer(
+        tuple(
+            Done(each["id"], Verdict(each["verdict"]), each["code"] or "", each["why"] or "")
+            for each in document["outcomes"]
+        ),
+        document["more"],
+    )
 
 
 def why_to_json(why: Why) -> dict[str, Any]:

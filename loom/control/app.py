@@ -20,6 +20,7 @@ from loom.control import (
     docs,
     entrance,
     events,
+    handling,
     imports,
     interventions,
     livelog,
@@ -83,6 +84,7 @@ def create_app(
     for blueprint in (
         projects.routes(seen),
         beads.routes(seen),
+        handling.routes(ledger),
         comments.routes(ledger),
         imports.routes(ledger),
         artifacts.routes(ledger, store or artifacts.NoArtifacts()),

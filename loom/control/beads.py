@@ -11,9 +11,9 @@ from loom.clients.representation import (
     project_path,
     why_to_json,
 )
-from loom.control import body, idempotency
+from loom.control import body, idempotency, versions
 from loom.control.answers.beads import BeadOut, BeadPageOut, BeadsOut, WhyOut
-from loom.control.answers.evidence import AttemptsOut
+from loom.control.answers.evidence import AttemptOut, AttemptsOut
 from loom.control.ledger import Ledger
 from loom.control.operation import Within, operation
 from loom.control.problem import Fault, InvalidFields
@@ -23,11 +23,14 @@ from loom.control.requests.beads import (
     BeadPatch,
     BeadQuery,
     BeadsIn,
+    bead_filter,
     read_amendment,
     read_beads,
 )
 from loom.control.requests.reading import read_query
+from loom.control.steering import by
 from loom.domain.access import Role
+from loom.domain.bead import Bead
 from loom.domain.identity import check_bead_id
 from loom.errors import Invalid, NotFound
 from loom.telemetry import logs, traces
@@ -44,7 +47,7 @@ def routes(ledger: Ledger) -> Blueprint:
     @operation(
         "File a bead, or several, all or none", needs=Role.OPERATOR, within=Within.PROJECT,
         body=BeadIn | BeadsIn, keyed=True, answers={202: BeadOut | BeadsOut},
-        refuses=("conflict",),
+        refuses=("conflict", "illegal_transition"),
     )  # fmt: skip
     def file(project_id: str) -> Response:
         known_form(project_id)
@@ -73,27 +76,35 @@ def routes(ledger: Ledger) -> Blueprint:
 
     @beads.get("/projects/<project_id>/beads")
     @operation(
-        "List the beads of a project, newest first", within=Within.PROJECT, query=BeadQuery,
+        "List the beads of a project", within=Within.PROJECT, query=BeadQuery,
         answers={200: BeadPageOut},
     )  # fmt: skip
     def list_of_project(project_id: str) -> Response:
         return _list(known_form(project_id))
 
     @beads.get("/beads")
-    @operation("List beads, newest first", query=BeadQuery, answers={200: BeadPageOut})
+    @operation("List beads", query=BeadQuery, answers={200: BeadPageOut})
     def list_all() -> Response:
         return _list("")
 
     @beads.get("/beads/<bead_id>")
-    @operation("Show a bead", within=Within.BEAD, answers={200: BeadOut})
+    @operation("Show a bead", within=Within.BEAD, answers={200: BeadOut}, versioned=True)
     def show(bead_id: str) -> Response:
-        return jsonify(bead_to_json(ledger.get_bead(known_bead(bead_id))))
+        return answer(ledger.get_bead(known_bead(bead_id)))
 
     @beads.get("/beads/<bead_id>/attempts")
     @operation("List every try at a bead", within=Within.BEAD, answers={200: AttemptsOut})
     def attempts(bead_id: str) -> Response:
         found = ledger.list_attempts(known_bead(bead_id))
         return jsonify({"attempts": [attempt_to_json(attempt) for attempt in found]})
+
+    @beads.get("/beads/<bead_id>/attempts/<int:epoch>")
+    @operation("Show one try at a bead", within=Within.BEAD, answers={200: AttemptOut})
+    def attempt(bead_id: str, epoch: int) -> Response:
+        for each in ledger.list_attempts(known_bead(bead_id)):
+            if each.epoch == epoch:
+                return jsonify(attempt_to_json(each))
+        raise NotFound(f"bead {bead_id} has no attempt {epoch}", bead_id=bead_id)
 
     @beads.get("/beads/<bead_id>/why")
     @operation("Say why a bead is not running", within=Within.BEAD, answers={200: WhyOut})
@@ -102,26 +113,28 @@ def routes(ledger: Ledger) -> Blueprint:
 
     @beads.patch("/beads/<bead_id>")
     @operation(
-        "Change what a bead waits for", needs=Role.OPERATOR, within=Within.BEAD, body=BeadPatch,
-        answers={200: BeadOut}, refuses=("stale", "illegal_transition"),
+        "Edit a bead: its words, what it waits for, its priority", needs=Role.OPERATOR,
+        within=Within.BEAD, body=BeadPatch, answers={200: BeadOut},
+        refuses=("illegal_transition", "too_large"), versioned=True,
     )  # fmt: skip
     def amend(bead_id: str) -> Response:
-        amendment, version = read_amendment(body.read())
-        bead = ledger.amend_bead(known_bead(bead_id), amendment, version, traces.traceparent())
+        amendment, named = read_amendment(body.read())
+        version = versions.expected(named)
+        with versions.failing():
+            bead = ledger.amend_bead(
+                known_bead(bead_id), amendment, version, traces.traceparent(), by("")
+            )
         log.info("bead_amended", bead_id=bead_id, version=bead.version)
-        return jsonify(bead_to_json(bead))
+        return answer(bead)
 
     def _list(project_id: str) -> Response:
         query = read_query(BeadQuery, request.args.to_dict(flat=False))
         if project_id and query.project:
             raise InvalidFields([Fault("project", "the path names the project already")])
         page = ledger.list_beads(
-            project_id or query.project or "",
-            [state.value for state in query.state],
-            query.resolution.value if query.resolution else "",
-            query.limit,
-            query.cursor,
-        )
+            project_id, page_size=query.limit, cursor=query.cursor, where=bead_filter(query),
+            sort=query.sort,
+        )  # fmt: skip
         if project_id and not page.items:
             # Raises NotFound where the list is empty because there is no such project.
             ledger.get_project(project_id)
@@ -133,6 +146,11 @@ def routes(ledger: Ledger) -> Blueprint:
         )
 
     return beads
+
+
+def answer(bead: Bead) -> Response:
+    """A bead, with its version."""
+    return versions.tagged(jsonify(bead_to_json(bead)), bead.version)
 
 
 def known_bead(bead_id: str) -> str:

@@ -14,6 +14,7 @@ from loom.control.requests.reading import read_body
 from loom.control.requests.steering import ReasonIn, ReplayIn, SettleIn
 from loom.domain.audit import AuditLine, Intervention
 from loom.domain.bead import Bead
+from loom.domain.bulk import Bulk, BulkAnswer
 from loom.domain.replay import LetterGroup, Replay
 from loom.messaging.deadletter import DeadLetter
 from loom.telemetry import traces
@@ -27,6 +28,12 @@ class Steering(Protocol):
 
     def unblock_bead(self, bead_id: str, by: Intervention) -> Bead:
         """Let a blocked bead go on."""
+
+    def assign_bead(self, bead_id: str, assignee: str, by: Intervention) -> Bead:
+        """Give a bead to a person, or back to the agents."""
+
+    def act_on_beads(self, bulk: Bulk, by: Intervention) -> BulkAnswer:
+        """Do the same to many beads."""
 
     def get_dead_letter(self, letter_id: int) -> DeadLetter:
         """One dead letter."""

@@ -72,7 +72,8 @@ def test_one_bead_is_accepted_with_its_location(api: Api) -> None:
     assert set(document) == {
         "id", "project_id", "title", "description", "context", "priority", "state", "resolution",
         "reason", "epoch", "version", "correlation_id", "commits", "created_at", "updated_at",
-        "closed_at", "not_before", "blocked_by", "parent", "max_attempts", "links",
+        "closed_at", "not_before", "blocked_by", "parent", "max_attempts", "assignee",
+        "links",
     }  # fmt: skip
     assert document["context"] == context
     assert (document["state"], document["resolution"], document["priority"]) == ("open", None, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loom.control.answers.answer import Answer, Count, Moment, NextCursor, Object, Path
 from loom.control.answers.evidence import CommitOut
+from loom.domain.bulk import Verdict
 from loom.domain.lifecycle import Resolution, State
 
 
@@ -38,6 +39,7 @@ class BeadOut(Answer):
     blocked_by: list[str]
     parent: str | None
     max_attempts: Count
+    assignee: str | None
     links: BeadLinks
 
 
@@ -80,3 +82,23 @@ class WhyOut(Answer):
     position: int | None
     effective_priority: float
     links: WhyLinks
+
+
+class BulkOutcomeOut(Answer):
+    """What became of one bead; code and why: of a refusal, as alone it would have been answered."""
+
+    id: str
+    verdict: Verdict
+    code: str | None
+    why: str | None
+
+
+class BulkOut(Answer):
+    """What became of each, in the order of the request. more: the filter shows further ones."""
+
+    outcomes: list[BulkOutcomeOut]
+    done: Count
+    unchanged: Count
+    refused: Count
+    missing: Count
+    more: bool

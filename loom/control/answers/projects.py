@@ -56,6 +56,7 @@ class ProjectOut(Answer):
     max_in_progress: Count
     max_attempts: Count
     rules: RulesOut
+    version: Count
     created_at: Moment
     links: ProjectLinks
 

@@ -26,8 +26,10 @@ from loom.control.requests.reading import STRICT, Paging, read_body, read_value
 from loom.domain.actions import MAX_WORK_BYTES, Actions
 from loom.domain.bead import MAX_BATCH, Amendment, NewBead
 from loom.domain.lifecycle import Resolution, State
+from loom.domain.listing import MAX_TEXT, BeadFilter, BeadSort
 from loom.domain.project import DEFAULT_TIMEOUT_S
 from loom.domain.recipe import STEPS
+from loom.errors import NotFound
 
 MAX_DESCRIPTION = 20_000
 
@@ -94,11 +96,16 @@ BeadsIn = Annotated[list[BeadIn], Field(min_length=1, max_length=MAX_BATCH)]
 
 
 class BeadPatch(BaseModel):
-    """What a request changes of what a bead waits for; null takes away. version: of the bead."""
+    """What a request changes of a bead; null takes away. version: of the bead, for who cannot send
+    If-Match.
+    """
 
     model_config = STRICT
 
     version: Version | None = None
+    title: Title | None = None
+    description: Description | None = None
+    context: ContextIn | None = None
     priority: Priority | None = None
     not_before: Moment | None = None
     blocked_by: BeadIds | None = None
@@ -115,15 +122,61 @@ class BeadPatch(BaseModel):
             parent=None if "parent" not in given else self.parent or "",
             not_before=moment(self.not_before),
             due_now="not_before" in given and self.not_before is None,
+            title=self.title,
+            description=self.description,
+            context=self.context.model_dump(exclude_unset=True) if self.context else None,
         )
 
 
-class BeadQuery(Paging):
-    """The query of a list of beads. state: may stand several times, for any of them."""
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+SHORT = Field(max_length=100)
 
-    project: ProjectId | None = None
-    state: list[State] = Field(default_factory=list, max_length=len(State))
+
+class BeadQuery(Paging):
+    """The query of a list of beads. project, state and priority may stand several times, for any of
+    them; q: a text in the id or the title; reason: one in why it is blocked or how it ended.
+    """
+
+    project: Annotated[list[ProjectId], SHORT] = Field(default_factory=list)
+    state: Annotated[list[State], SHORT] = Field(default_factory=list)
     resolution: Resolution | None = None
+    priority: Annotated[list[Priority], SHORT] = Field(default_factory=list)
+    parent: BeadId | None = None
+    q: Text = ""
+    reason: Text = ""
+    assignee: Text = ""
+    agent: Text = ""
+    created_since: Moment | None = None
+    created_until: Moment | None = None
+    updated_since: Moment | None = None
+    updated_until: Moment | None = None
+    sort: BeadSort = BeadSort.NEWEST
+
+
+def bead_filter(asked: Any, projects: tuple[str, ...] = ()) -> BeadFilter:
+    """Which beads a query or a body asks for. projects: those that the caller may act in; empty:
+    all. Raises NotFound where it asks for others alone.
+    """
+    wanted = tuple(asked.project)
+    if projects:
+        wanted = tuple(id_ for id_ in wanted or projects if id_ in projects)
+        if not wanted:
+            raise NotFound("there is no such project, or none that you may act in")
+    return BeadFilter(
+        projects=wanted,
+        states=tuple(str(state) for state in asked.state),
+        resolution=str(asked.resolution or ""),
+        priorities=tuple(asked.priority),
+        parent=asked.parent or "",
+        text=asked.q,
+        reason=asked.reason,
+        assignee=asked.assignee,
+        agent=asked.agent,
+        created_since=moment(asked.created_since),
+        created_until=moment(asked.created_until),
+        updated_since=moment(asked.updated_since),
+        updated_until=moment(asked.updated_until),
+    )
 
 
 _BEADS: TypeAdapter[list[BeadIn]] = TypeAdapter(BeadsIn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from unicodedata import category
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -83,7 +83,13 @@ def moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
-def _each_once(ids: list[str]) -> list[str]:
+def one_of(*words: str) -> Any:
+    """One of these words."""
+    return Field(pattern=f"^(?:{'|'.join(words)})$", json_schema_extra={"enum": list(words)})
+
+
+def each_once(ids: list[str]) -> list[str]:
+    """The ids; a validator that refuses one which stands there twice."""
     if len(set(ids)) < len(ids):
         raise PydanticCustomError("rule", "names a bead twice")
     return ids
@@ -97,6 +103,6 @@ Priority = Annotated[int, Field(ge=0, le=MAX_PRIORITY)]
 Attempts = Annotated[int, Field(ge=0, le=MAX_ATTEMPTS)]
 ProjectId = Annotated[str, by(check_project_id)]
 BeadId = Annotated[str, by(check_bead_id)]
-BeadIds = Annotated[list[BeadId], Field(max_length=MAX_BLOCKERS), AfterValidator(_each_once)]
+BeadIds = Annotated[list[BeadId], Field(max_length=MAX_BLOCKERS), AfterValidator(each_once)]
 Moment = Annotated[str, StringConstraints(max_length=40), rule(_moment_fault)]
 Version = Annotated[int, Field(ge=1, lt=2**63)]

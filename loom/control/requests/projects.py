@@ -9,11 +9,13 @@ from pydantic import BaseModel, Field, StringConstraints
 from loom.control.problem import Fault, InvalidFields
 from loom.control.requests.fields import (
     MAX_TITLE,
+    MAX_WORDS,
     Argv,
     Attempts,
     ProjectId,
     SoftTimeout,
     Timeout,
+    Word,
     one_line,
     rule,
 )
@@ -90,10 +92,16 @@ class ProjectIn(BaseModel):
 
 
 class ProjectPatch(BaseModel):
-    """What a request changes of a project."""
+    """What a request changes of a project. test_command: [] for none."""
 
     model_config = STRICT
 
+    name: Name | None = None
+    repository: Repository | None = None
+    default_branch: Branch | None = None
+    test_command: Annotated[list[Word], Field(max_length=MAX_WORDS)] | None = None
+    timeout_s: Timeout | None = None
+    soft_timeout_s: SoftTimeout | None = None
     state: StateOfProject | None = None
     weight: Weight | None = None
     max_in_progress: Cap | None = None
@@ -106,8 +114,11 @@ class ProjectPatch(BaseModel):
         given = self.model_dump(exclude_none=True, exclude={"rules"})
         if self.rules is not None:
             given["rules"] = self.rules.model_dump(exclude_unset=True)
-        state = {"state": ProjectState(self.state)} if self.state else {}
-        return ProjectChange(**given | state)
+        if self.state:
+            given["state"] = ProjectState(self.state)
+        if self.test_command is not None:
+            given["test_command"] = tuple(self.test_command)
+        return ProjectChange(**given)
 
 
 def read_project(body: Any) -> Project:

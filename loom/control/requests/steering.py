@@ -27,6 +27,12 @@ class ReasonIn(BaseModel):
     reason: Reason
 
 
+class ClaimIn(ReasonIn):
+    """Who takes a bead by hand; null: who asks."""
+
+    assignee: Annotated[str, StringConstraints(max_length=200, pattern=r"\S")] | None = None
+
+
 class SettleIn(ReasonIn):
     """What is done to dead letters. dry_run: only say what would be."""
 
