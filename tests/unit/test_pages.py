@@ -189,6 +189,12 @@ def test_what_is_live_is_in_the_whole_page_and_in_the_part(desk: Desk) -> None:
         assert whole == {each.attributes["id"] for each in _live(part)}, path
 
 
+def test_a_bead_that_moves_on_has_the_same_live_parts(desk: Desk) -> None:
+    shown = [desk.page(f"/beads/{desk.beads[name].id}") for name in ("open", "running", "bad")]
+    ids = [[each.attributes["id"] for each in _live(page)] for page in shown]
+    assert ids[0] == ids[1] == ids[2]
+
+
 def test_a_page_that_is_not_there_says_so_to_whoever_asks(desk: Desk) -> None:
     for path in ("/nowhere", "/beads/bd-nobody"):
         answer = desk.get(path)

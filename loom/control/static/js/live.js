@@ -95,7 +95,7 @@ export function nudge() {
 function follow() {
   const scope = document.querySelector("main [data-stream]")?.dataset.stream;
   const types = (document.body.dataset.events || "").split(" ").filter(Boolean);
-  if (scope === "off" || !types.length) return;
+  if (scope === "off" || !types.length) { pulse("live", "Live"); return; }
   const source = new EventSource(`/api/v1/events/stream?since=now${scope ? `&${scope}` : ""}`);
   const heard = (event) => {
     const [kind] = event.type.split(".");
