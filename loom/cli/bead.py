@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
 from rich.markup import escape
 
-from loom.cli import acting, artifact, comment, evidence, livelog, output, profile, work
+from loom.cli import acting, artifact, comment, evidence, importing, livelog, output, profile, work
 from loom.cli.moment import Moment
 from loom.clients.commenting import comment_to_json
 from loom.clients.control import ControlClient
@@ -34,7 +34,7 @@ def bead() -> None:
 
 for _act in (
     acting.cancel, acting.unblock, acting.refile, livelog.logs, artifact.list_artifacts,
-    artifact.artifact, comment.comment,
+    artifact.artifact, comment.comment, importing.bring_in, importing.give_back,
 ):  # fmt: skip
     bead.add_command(_act)
 
@@ -142,14 +142,15 @@ def show(ctx: click.Context, bead_id: str, wait: bool, as_json: bool) -> None:
             found = follow(client, found, _teller(as_json))
         tries = client.list_attempts(bead_id)
         said = comment.of_bead(client, bead_id)
+        origin = importing.origin_of(client, bead_id)
     if as_json:
         output.as_json(
             bead_to_json(found)
             | {"attempts": [*map(attempt_to_json, tries)]}
-            | {"comments": [*map(comment_to_json, said)]}
+            | {"comments": [*map(comment_to_json, said)], "origin": origin}
         )
     else:
-        _show(found)
+        _show(found, importing.facts(origin))
         for last in tries[-1:]:
             click.echo()
             evidence.show(last, outputs=False)
@@ -264,7 +265,7 @@ def _teller(as_json: bool) -> Callable[[Bead], None]:
     return tell
 
 
-def _show(found: Bead) -> None:
+def _show(found: Bead, more: Sequence[tuple[str, str]] = ()) -> None:
     output.facts(
         (
             ("id", found.id),
@@ -278,6 +279,7 @@ def _show(found: Bead) -> None:
             ("commits", "\n".join(f"{c.sha} on {escape(c.branch)}" for c in found.commits)),
             ("attempts", str(found.epoch) if found.epoch else ""),
             ("filed", f"{output.age(found.created_at)} ago"),
+            *more,
             ("correlation", escape(found.correlation_id)),
             ("description", escape(found.description)),
         )

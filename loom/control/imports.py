@@ -12,9 +12,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from loom.clients.importing import origin_to_json, verdicts_to_json
 from loom.control import body
+from loom.control.answers.answer import Object
 from loom.control.answers.imports import ImportOut, OriginOut
 from loom.control.beads import known_bead
-from loom.control.exchanging import Imports
+from loom.control.importing import Imports
 from loom.control.operation import Content, Within, operation
 from loom.control.problem import Fault, InvalidFields
 from loom.control.projects import known_form
@@ -84,7 +85,8 @@ def routes(ledger: Imports) -> Blueprint:
     @imports.get("/projects/<project_id>/export")
     @operation(
         "Give a project's beads back, in a tracker's form", within=Within.PROJECT,
-        query=ExportQuery, answers={200: tuple(map(Content, sorted(set(MEDIA.values()))))},
+        query=ExportQuery,
+        answers={200: (list[Object], Content("application/x-ndjson"), Content("text/csv"))},
     )  # fmt: skip
     def give_back(project_id: str) -> Response:
         source = read_query(ExportQuery, request.args.to_dict(flat=False)).format

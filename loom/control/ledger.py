@@ -9,9 +9,9 @@ from loom.clients.answers import Filed, Page
 from loom.control.accounts import Accounts
 from loom.control.agents import Agents
 from loom.control.commenting import Comments
-from loom.control.exchanging import Imports
 from loom.control.feed import Events
 from loom.control.followers import Ledger as Logs
+from loom.control.importing import Imports
 from loom.control.statistics import Statistics
 from loom.control.steering import Steering
 from loom.control.webhooks import Webhooks

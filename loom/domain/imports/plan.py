@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any
 
 from loom.domain.bead import MAX_BLOCKERS, Bead
@@ -34,6 +33,8 @@ from loom.domain.lifecycle import Resolution, State
 from loom.errors import Invalid
 
 MAX_CIRCLES = 200
+CIRCLE = "since these would wait for each other for ever"
+"""What a remark on a circle says."""
 _SLUG = re.compile(r"[^a-z0-9_-]+")
 
 
@@ -139,6 +140,14 @@ def candidates(project_id: str, issue: Issue) -> Iterator[str]:
             yield check_bead_id(name)
         except Invalid:
             continue
+
+
+def missing(ref: str) -> str:
+    """What is said of an id that nobody has."""
+    return (
+        f"it names {ref}, which is neither in the file nor here: import that one too, and they "
+        "are linked then"
+    )
 
 
 def plan(asked: Sequence[Asked], here: Here, *, run: bool) -> Plan:
@@ -285,6 +294,7 @@ class _Links:
         waits_for: dict[str, list[str]] = {}
         for waiting, blocker in here.links:
             waits_for.setdefault(waiting, []).append(blocker)
+        known = set(here.links)
         added: list[tuple[str, str, str, str]] = []
         issues = [(issue, bead_id) for _, issue, bead_id in new]
         issues += [(issue, origin.bead_id) for _, issue, origin in old]
@@ -297,14 +307,16 @@ class _Links:
         ]
         ended = {issue.id for issue, _ in issues if issue.where is Where.DONE}
         for issue, bead_id in issues:
-            for ref in issue.refs:
+            links = [(ref, False) for ref in issue.blocked_by]
+            links += [(issue.parent, True)] if issue.parent else []
+            for ref, up in links:
                 other = self._bead(ref)
                 if other is None or other == bead_id:
-                    self._leave(issue, ref, missing=other is None)
+                    self._leave(issue, ref, unknown=other is None)
                 elif not ended & {issue.id, ref} and not self._ended(other):
-                    pair = (other, bead_id) if ref == issue.parent else (bead_id, other)
-                    added.append((*pair, issue.id, ref))
-                    waits_for.setdefault(pair[0], []).append(pair[1])
+                    pair = (other, bead_id) if up else (bead_id, other)
+                    if pair not in known:
+                        added.append((*pair, issue.id, ref))
         self._open_circles(issues, added, waits_for)
 
     def _bead(self, ref: str) -> str | None:
@@ -319,45 +331,43 @@ class _Links:
         view = self._here.views.get(bead_id)
         return view is not None and view.bead.state is State.CLOSED
 
-    def _leave(self, issue: Issue, ref: str, *, missing: bool) -> None:
+    def _leave(self, issue: Issue, ref: str, *, unknown: bool) -> None:
         self._left.setdefault(issue.id, set()).add(ref)
-        why = (
-            f"it names {ref}, which is neither in the file nor here: import that one too, and "
-            "they are linked then"
-            if missing
-            else f"it would wait for itself ({ref}): that link is left out"
-        )
+        alone = f"it would wait for itself ({ref}): that link is left out"
+        why = missing(ref) if unknown else alone
         self.remarks[issue.id] = (*self.remarks.get(issue.id, ()), why)
 
     def _open_circles(
-        self, issues: Sequence[tuple[Issue, str]], added: list[tuple[str, str, str, str]],
+        self, issues: Sequence[tuple[Issue, str]], added: Sequence[tuple[str, str, str, str]],
         waits_for: dict[str, list[str]],
     ) -> None:  # fmt: skip
-        begin = [bead_id for _, bead_id in issues]
+        """Take the new links in their order; each that would close a circle is left out."""
+        whole = {waiting: list(others) for waiting, others in waits_for.items()}
+        for waiting, blocker, *_ in added:
+            whole.setdefault(waiting, []).append(blocker)
+        if not find_cycle(whole, [waiting for waiting, *_ in added]):
+            return
         names = {bead_id: issue.id for issue, bead_id in issues}
-        for _ in range(MAX_CIRCLES):
-            circle = find_cycle(waits_for, begin)
-            if not circle:
-                return
-            steps = set(pairwise(circle))
-            place = max(
-                (at for at, (a, b, *_) in enumerate(added) if (a, b) in steps), default=None
-            )
-            if place is None:
-                return
-            waiting, blocker, of, ref = added.pop(place)
-            waits_for[waiting].remove(blocker)
+        left = 0
+        for waiting, blocker, of, ref in added:
+            path = _path(waits_for, blocker, waiting)
+            if not path:
+                waits_for.setdefault(waiting, []).append(blocker)
+                continue
+            left += 1
+            if left > MAX_CIRCLES:
+                raise Invalid(
+                    f"more than {MAX_CIRCLES} links close circles of issues that wait for each "
+                    "other: mend them first",
+                    field="records",
+                )
             self._left.setdefault(of, set()).add(ref)
-            told = " -> ".join(names.get(each, each) for each in circle)
+            told = " -> ".join(names.get(each, each) for each in (waiting, *path))
             self.remarks[of] = (
                 *self.remarks.get(of, ()),
-                f"its link with {ref} is left out, since these would wait for each other for "
-                f"ever: {told}. Take one link out of the circle in the source, and import again",
+                f"its link with {ref} is left out, {CIRCLE}: {told}. Take one link out of the "
+                "circle in the source, and import again",
             )
-        raise Invalid(
-            f"more than {MAX_CIRCLES} circles of issues that wait for each other: mend them first",
-            field="records",
-        )
 
     def of(self, issue: Issue) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
         """The beads that block it, its parent, and the ids that are left out."""
@@ -368,6 +378,24 @@ class _Links:
         parent = issue.parent if issue.parent not in left else ""
         pending = tuple(dict.fromkeys(ref for ref in issue.refs if ref in left))
         return blocked_by[:MAX_BLOCKERS], self._ids.get(parent, parent), pending
+
+
+def _path(waits_for: Mapping[str, Sequence[str]], begin: str, end: str) -> tuple[str, ...]:
+    """A way from one bead to another along what each waits for; empty: there is none."""
+    came: dict[str, str] = {begin: ""}
+    ahead = [begin]
+    while ahead:
+        bead = ahead.pop()
+        if bead == end:
+            path = [bead]
+            while came[path[-1]]:
+                path.append(came[path[-1]])
+            return tuple(reversed(path))
+        for other in waits_for.get(bead, ()):
+            if other not in came:
+                came[other] = bead
+                ahead.append(other)
+    return ()
 
 
 class _Merged:

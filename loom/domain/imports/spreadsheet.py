@@ -65,7 +65,7 @@ def read(raw: Mapping[str, Any]) -> Issue:
         source=Source.CSV,
         id=fields.id("id").strip(),
         record=record,
-        title=texts.get("title", ""),
+        title=fields.text("title"),
         where=where,
         status=status or "open",
         priority=_priority(texts.get("priority", "")),
