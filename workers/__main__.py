@@ -35,7 +35,7 @@ from loom.settings import (
 )
 from loom.telemetry import failpoints, logs
 from loom.telemetry.process import Stopped, explain, stop_signals, wait_for
-from workers import controls, gate, presence, sandbox, task, tools, workspace
+from workers import controls, gate, presence, probe, task, tools, workspace
 from workers.app import app
 from workers.child import Child
 from workers.consumer import BeadConsumer
@@ -175,7 +175,7 @@ def _report(
 
 def _check_sandbox(agent: AgentSettings) -> None:
     """Raise Unavailable where commands cannot be run as the settings ask: beads wait, unharmed."""
-    if fault := sandbox.fault(agent.sandbox):
+    if fault := probe.fault(agent.sandbox):
         raise Unavailable(fault)
 
 

@@ -5,7 +5,6 @@ It is made before the fork and opened after it: no channel or thread crosses a f
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -25,16 +24,15 @@ from loom.telemetry import logs, traces
 from loom.telemetry.failpoints import failpoint
 from workers import report, resending
 from workers.artifacts import Keeper
-from workers.attempt import Attempt, Means
+from workers.attempt import Attempt
 from workers.command import Leash
 from workers.lease import Lease, LeaseLost
 from workers.live import LiveLog, Log, Silent
-from workers.mirror import Quota
+from workers.means import Means
+from workers.patience import Patience
 from workers.report import Publishes
-from workers.sandbox import Mode
 from workers.spool import Spool
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 REMEMBERED = 1_000
 """How many reported beads a process remembers, for their messages that come again."""
 
@@ -53,26 +51,6 @@ class Ledger(Protocol):
     def renew_lease(self, bead_id: str, epoch: int, agent_id: str) -> float:
         """Seconds the lease now lasts; raises Stale."""
         ...
-
-
-class LedgerAway(Exception):
-    """A claim got no answer, or a result found no taker, in the time that a task may wait."""
-
-
-class _Patience:
-    """Growing pauses within a limit of seconds."""
-
-    def __init__(self, limit_s: float) -> None:
-        self._give_up_at = time.monotonic() + limit_s
-        self._pause_s = FIRST_PAUSE_S
-
-    def next_pause(self, why: str) -> float:
-        """How long to wait before the next try; raises LedgerAway with why at the limit."""
-        pause_s = self._pause_s
-        if time.monotonic() + pause_s >= self._give_up_at:
-            raise LedgerAway(why)
-        self._pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-        return pause_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +92,7 @@ class Agent:
         self._ledger = ledger
         self._publisher = publisher
         self._spool = spool
-        self._means = _means(settings, home, keeper)
+        self._means = Means.of(settings, home, keeper)
         self._log_publisher = log_publisher
         self._pause = pause
         self._let_go = let_go
@@ -155,7 +133,7 @@ class Agent:
     def _claim(self, assignment: Assignment) -> tuple[Claim, float]:
         """The ledger's answer, and time.monotonic() from before it was asked."""
         request_id = new_message_id()
-        patience = _Patience(self._settings.claim_patience_s)
+        patience = Patience(self._settings.claim_patience_s)
         while True:
             asked_at = time.monotonic()
             try:
@@ -251,7 +229,7 @@ class Agent:
         A claim would take the bead over from an attempt that has ended, before the ledger knows.
         """
         bead_id, epoch = assignment.bead_id, assignment.epoch
-        patience = _Patience(self._settings.claim_patience_s)
+        patience = Patience(self._settings.claim_patience_s)
         while (spooled := self._spool.find(bead_id, epoch)) is not None:
             if resending.sent(self._spool, spooled, self._publisher) or not spooled.exists():
                 return True
@@ -300,18 +278,3 @@ class Agent:
                 failure_class=FailureClass.INFRA,
                 reason=f"the agent has a fault: {type(error).__name__}: {error}",
             )
-
-
-def _means(settings: AgentSettings, home: Path, keeper: Keeper | None) -> Means:
-    return Means(
-        root=settings.workspace,
-        mirrors=settings.mirrors or home / "mirrors",
-        home=home,
-        path=settings.path,
-        git_timeout_s=settings.git_timeout_s,
-        sandbox=Mode(settings.sandbox),
-        credentials=settings.credentials,
-        readable=tuple(Path(each) for each in settings.readable.split(os.pathsep) if each),
-        quota=Quota(settings.mirrors_mb, settings.repository_mb),
-        keeper=keeper,
-    )

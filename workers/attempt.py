@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from loom.domain.bead import Attempt as Earlier
 from loom.domain.bead import Bead
@@ -15,7 +14,7 @@ from loom.domain.project import Project
 from loom.errors import Invalid, LoomError
 from loom.telemetry import logs, traces
 from workers import artifacts, leaks, recipe
-from workers.artifacts import Given, Keeper
+from workers.artifacts import Given
 from workers.changes import Changes
 from workers.command import Leash
 from workers.credentials import Credentials
@@ -25,10 +24,10 @@ from workers.journal import Journal
 from workers.lease import Lease
 from workers.live import Log
 from workers.mask import Mask
-from workers.mirror import Quota
+from workers.means import Means
 from workers.recipe import Asked, Plan
 from workers.repository import Repository
-from workers.sandbox import Mode, Sandbox
+from workers.sandbox import Sandbox
 from workers.ways import credentials, registry
 from workers.ways.way import Way, WorkFailed
 from workers.workbench import PROOFS, Workbench
@@ -38,27 +37,6 @@ DIFF = "changes.diff"
 """The artifact with what an attempt changed and did not push."""
 
 log = logs.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What every attempt of an agent works with.
-
-    root: of the workspaces. mirrors: of the repositories. home: the agent's own, with its keys.
-    path: the PATH of every command. readable: what commands may read besides. credentials: where
-    git's are, if not in the home. keeper: of artifacts; None where nothing keeps them.
-    """
-
-    root: Path
-    mirrors: Path
-    home: Path
-    path: str
-    git_timeout_s: float
-    sandbox: Mode = Mode.BUBBLEWRAP
-    readable: tuple[Path, ...] = ()
-    credentials: Path | None = None
-    quota: Quota | None = None
-    keeper: Keeper | None = None
 
 
 class Attempt:

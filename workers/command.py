@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loom.domain.rules import Limits
+from workers import launch as launches
 from workers import limits as limits_of
-from workers import sandbox
 from workers.kin import Group, Leash, began, boxed
+from workers.launch import Launch
 from workers.limits import MIB, Hit
 from workers.mask import NOTHING, Mask
 from workers.output import TAIL_BYTES, Output
-from workers.sandbox import Launch, SandboxFailed, Wrapped
+from workers.sandbox import SandboxFailed, Wrapped
 from workers.watch import Watch
 
 __all__ = ["CANNOT_RUN", "TAIL_BYTES", "Ended", "Leash", "run", "run_wrapped"]
@@ -111,7 +112,7 @@ def run_wrapped(
     """
     output = Output(limit=wrapped.limits.output_mb * MIB, log=log, on_output=on_output, mask=mask)
     terms = _Terms(timeout_s, soft_timeout_s, wrapped.limits, wrapped.writable)
-    with sandbox.launching(wrapped) as launch:
+    with launches.launching(wrapped) as launch:
         ended = _run(launch, terms, leash, stdin, output)
         made_to_end = ended.exit_code is None or ended.exit_code < 0
         if launch.told is None or made_to_end or began(launch):
@@ -128,7 +129,7 @@ def _run(launch: Launch, terms: _Terms, leash: Leash, stdin: bytes, output: Outp
         stack.callback(output.close)
         given = subprocess.DEVNULL
         if stdin:
-            given = sandbox.memory_file(stdin)
+            given = launches.memory_file(stdin)
             stack.callback(os.close, given)
         try:
             process = subprocess.Popen(

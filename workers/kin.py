@@ -17,7 +17,8 @@ from loom.domain.rules import Limits
 from loom.telemetry import logs
 from workers import limits as limits_of
 from workers.crowd import Crowd, descendants
-from workers.sandbox import Launch, SandboxFailed
+from workers.launch import Launch
+from workers.sandbox import SandboxFailed
 
 log = logs.get(__name__)
 

@@ -11,14 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from loom.broker.confirms import Published, Status
 from loom.domain.identity import new_message_id
 from loom.domain.log import (
-    MAX_ATTEMPT_BYTES,
     MAX_CHUNK_LINES,
     MAX_LINE_BYTES,
     LineKind,
@@ -29,6 +27,7 @@ from loom.errors import LoomError
 from loom.messaging.envelope import Envelope
 from loom.messaging.log import MAX_STEP, to_envelope
 from loom.telemetry import logs
+from workers.allowance import Allowance, Limits
 from workers.lines import Splitter
 
 CONFIRM_S = 5.0
@@ -69,24 +68,6 @@ class Silent:
         """It has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much goes out, in bytes as lines count them (LogLine.size).
-
-    batch_s, batch: a message waits so long for so much. rate: a second, after a burst at full
-    speed. waiting: what is held for a broker that is away. whole: of the attempt.
-    idle_s: how long a line without an end is waited for.
-    """
-
-    batch_s: float = 0.2
-    batch: int = 16 * 1024
-    rate: int = 256 * 1024
-    burst: int = 1024 * 1024
-    waiting: int = 1024 * 1024
-    whole: int = MAX_ATTEMPT_BYTES
-    idle_s: float = 1.0
-
-
 class LiveLog:
     """Takes output from any thread, and publishes it from one of its own. close() it."""
 
@@ -112,8 +93,7 @@ class LiveLog:
         self._written_at = 0.0
         self._lines: deque[LogLine] = deque()
         self._waiting = 0  # bytes of _lines
-        self._whole = 0  # bytes of the attempt so far
-        self._tokens, self._filled_at = float(self._limits.burst), clock()
+        self._allowance = Allowance(self._limits, clock())
         self._left_out, self._why = 0, ""
         self._seq, self._first = 1, 1
         self._unsent: list[Envelope] = []
@@ -194,25 +174,13 @@ class LiveLog:
             self._why = why
             return
         self._tell_left_out()
-        self._tokens -= line.size
-        self._whole += line.size
+        self._allowance.spend(line.size)
         self._append(line)
 
     def _refusal(self, size: int) -> str:
-        """Why a line of that size is left out; empty if it is not."""
-        limits, now = self._limits, self._clock()
-        self._tokens = min(limits.burst, self._tokens + (now - self._filled_at) * limits.rate)
-        self._filled_at = now
-        if self._whole + size > limits.whole:
-            return f"the live log of an attempt holds {limits.whole} bytes"
-        if self._waiting + size > limits.waiting:
-            return "the broker took no more"
-        # Once some are left out, more are until there is room for many: else every other line
-        # would say that some are missing.
-        wanted = limits.rate / 2 if self._left_out else size
-        if self._tokens < wanted:
-            return f"it holds {limits.rate} bytes a second"
-        return ""
+        """Why that much is left out; empty if it is not."""
+        skipping = self._left_out > 0
+        return self._allowance.refusal(size, self._waiting, self._clock(), skipping=skipping)
 
     def _tell_left_out(self) -> None:
         if self._left_out:

@@ -8,8 +8,6 @@ what changed. Both borrow their objects from the project's mirror.
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,7 +21,7 @@ from loom.domain.evidence import Commit, FailureClass
 from loom.domain.project import Project
 from loom.domain.rules import Strategy
 from loom.telemetry import logs, traces
-from workers import checkout, command, commit, leaks, patching, pushing, refusals, staging
+from workers import checkout, commit, patching, pushing, refusals, scan, staging
 from workers.asking import Asking, must
 from workers.changes import Changes
 from workers.checkout import Checkout
@@ -39,8 +37,6 @@ from workers.tree import entries
 from workers.ways.way import WorkFailed
 from workers.workspace import Workspace
 
-SEARCHED_BYTES = 64 * 1024 * 1024
-"""Of added lines that are searched for secrets; a larger change is refused."""
 LOOKED_BACK = 2_000
 """Commits of the default branch in which an earlier attempt's is looked for."""
 
@@ -186,25 +182,7 @@ class Repository:
         """
         if not self._project.rules.scan_secrets or not found:
             return ()
-        listed, searched = self._asking.file("baseline"), self._asking.file("searched")
-        self._git.run("cat-file", "blob", f"{found.parent}:{leaks.BASELINE}", into=listed)
-        # As text, whatever an attribute says: a file is hidden from a diff by one line.
-        options = ("-p", "-U0", "--text", "--src-prefix=a/", "--dst-prefix=b/")
-        ended = self._git.run(
-            *(*staging.COMPARE, *options, found.parent, found.tree),
-            into=searched,
-            max_file=SEARCHED_BYTES,
-        )
-        self._check()
-        if searched.exists() and searched.stat().st_size >= SEARCHED_BYTES:
-            raise WorkFailed(
-                FailureClass.WORK,
-                f"the change is larger than {SEARCHED_BYTES // (1024 * 1024)} MB, too large to be "
-                "searched for secrets: leave generated files out, or put them into .gitignore",
-            )
-        must(ended, "git diff-tree failed")
-        given = leaks.of_credentials(searched.read_bytes(), mask)
-        return (*given, *self._search(searched, listed))
+        return scan.search(self._asking, found, mask)
 
     def commit(self, found: Changes, described: str = "") -> str:
         """Commit the changes; the same work on the same parent is the same commit.
@@ -306,18 +284,3 @@ class Repository:
         """Why the repository did not take or tell of a token."""
         refusal = refusals.of(Ended(1, 0.0, self._token.words))
         return WorkFailed(refusal.failure_class, f"{what}: {refusal.words}")
-
-    def _search(self, searched: Path, listed: Path) -> tuple[Leak, ...]:
-        report, git = self._asking.file("leaks"), self._git
-        argv = [sys.executable, "-m", "workers.leak_search"]
-        root = Path(__file__).resolve().parents[1]
-        ended = command.run(
-            [*argv, str(searched), str(listed), str(report)],
-            cwd=git.scratch,
-            environment={"PATH": git.path, "LANG": "C.UTF-8", "PYTHONPATH": str(root)},
-            timeout_s=git.timeout_s,
-            leash=git.leash,
-        )
-        self._check()
-        must(ended, "the search for secrets did not end well")
-        return tuple(Leak(**leak) for leak in json.loads(report.read_text()))

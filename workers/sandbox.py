@@ -6,29 +6,18 @@ it may use it, the network; no capability, and no way to gain one; a filter befo
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
 
 from loom.domain.rules import Limits
 from loom.errors import Invalid, Unavailable
-from workers import syscalls, toolchain
+from workers import toolchain
 from workers.limits import MIB
 
-OLDEST = (0, 8)
-"""The bubblewrap that first could keep commands from making user namespaces."""
 ID = 1000
 """The uid and gid that a command sees as its own, whoever the agent is."""
-
-_BUBBLEWRAP_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
-"""Of bwrap itself, which is outside: a recipe's LD_PRELOAD must not reach it."""
 
 _OF_ETC = (
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "nsswitch.conf", "localtime"),
@@ -47,9 +36,6 @@ _OF_ETC_WITH_NETWORK = ("resolv.conf", "hosts", "pip.conf", "npmrc")
 _USERS = "loom:x:{id}:{id}:Loom:{home}:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 _GROUPS = "loom:x:{id}:\nnogroup:x:65534:\n"
 _HOSTS = "127.0.0.1 localhost loom\n::1 localhost\n"
-
-
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Mode(StrEnum):
@@ -86,24 +72,6 @@ class Wrapped:
         return bool(self.options)
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What to start for a wrapped command, and how to speak with it.
-
-    told: bwrap writes its state there, as lines of JSON. go: it waits for a byte there before the
-    command begins. inherited: descriptors of the process. started: to be called once it runs; from
-    then on its end is the end of `told`.
-    """
-
-    argv: Sequence[str]
-    environment: Mapping[str, str]
-    cwd: Path
-    inherited: Sequence[int] = ()
-    told: IO[bytes] | None = None
-    go: IO[bytes] | None = None
-    started: Callable[[], None] = lambda: None
-
-
 class Sandbox:
     """Makes the sandboxes of an agent's commands. It opens nothing."""
 
@@ -121,10 +89,6 @@ class Sandbox:
         """
         self._mode = Mode(mode)
         self._path, self._readable, self._hidden = path, tuple(readable), tuple(hidden)
-
-    def fault(self) -> str:
-        """Why commands cannot be run as the mode asks, and what to do; empty when they can."""
-        return fault(self._mode)
 
     def wrap(
         self,
@@ -215,116 +179,3 @@ def _check(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> No
 def _bound(option: str, folders: Sequence[Path]) -> Iterator[str]:
     for folder in folders:
         yield from (option, str(folder), str(folder))
-
-
-@contextmanager
-def launching(wrapped: Wrapped) -> Iterator[Launch]:
-    """What to start for the command, for as long as its descriptors are needed.
-
-    bwrap's options go by a descriptor: an argument list is open to everybody, and is limited.
-    """
-    if not wrapped.enclosed:
-        yield Launch(wrapped.argv, wrapped.environment, wrapped.cwd)
-        return
-    with ExitStack() as ours, ExitStack() as theirs:
-        inherited: list[int] = []
-
-        def inherit(descriptor: int) -> str:
-            theirs.callback(os.close, descriptor)
-            inherited.append(descriptor)
-            return str(descriptor)
-
-        def given(content: bytes) -> str:
-            return inherit(memory_file(content))
-
-        told, tell = os.pipe()
-        reader = ours.enter_context(os.fdopen(told, "rb", buffering=0))
-        wait, go = os.pipe()
-        writer = ours.enter_context(os.fdopen(go, "wb", buffering=0))
-        options = ["--json-status-fd", inherit(tell), "--block-fd", inherit(wait)]
-        options += ["--seccomp", given(syscalls.filter_for())]
-        for name, content in wrapped.files.items():
-            options += ["--perms", "0444", "--file", given(content), name]
-        # The files come first, as / is made read-only at the end of the other options.
-        arguments = b"".join(os.fsencode(part) + b"\0" for part in (*options, *wrapped.options))
-        yield Launch(
-            [_bubblewrap(), "--args", given(arguments), "--", *wrapped.argv],
-            _BUBBLEWRAP_ENVIRONMENT,
-            Path("/"),
-            inherited,
-            reader,
-            writer,
-            theirs.close,
-        )
-
-
-def memory_file(content: bytes) -> int:
-    """A descriptor that gives the content, and that nobody can change."""
-    descriptor = os.memfd_create("loom", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(content)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _bubblewrap() -> str:
-    found = shutil.which("bwrap", path=_BUBBLEWRAP_ENVIRONMENT["PATH"])
-    if found is None:
-        raise SandboxFailed("bubblewrap is gone from this machine: apt-get install bubblewrap")
-    return found
-
-
-def fault(mode: Mode | str = Mode.BUBBLEWRAP) -> str:
-    """Why no sandbox of this mode can be made here, and what to do; empty when it can."""
-    if Mode(mode) is Mode.NONE:
-        return ""
-    otherwise = (
-        "; or set LOOM_AGENT_SANDBOX=none to run the commands of your projects as ordinary "
-        "processes, if you trust every repository they come from"
-    )
-    bubblewrap = shutil.which("bwrap", path=_BUBBLEWRAP_ENVIRONMENT["PATH"])
-    if bubblewrap is None:
-        return f"bubblewrap is not installed: apt-get install bubblewrap{otherwise}"
-    if not syscalls.known():
-        return f"there is no filter of system calls for a {os.uname().machine}{otherwise}"
-    version = _said([bubblewrap, "--version"])[1].split()[-1:]
-    numbers = tuple(int(part) for part in (version or ["0"])[0].split(".") if part.isdecimal())
-    if numbers < OLDEST:
-        return (
-            f"bubblewrap is {version[0] if version else 'unknown'}, and has to be 0.8 or later"
-            + otherwise
-        )
-    probe = Sandbox(mode, "").wrap(
-        ["/bin/true"], cwd=Path("/"), writable=(), environment={}, network=False, limits=Limits()
-    )
-    with launching(probe) as launch:
-        assert launch.go is not None  # noqa: S101 - the probe is enclosed
-        launch.go.write(b"\n")
-        code, said = _said(launch.argv, launch.inherited)
-    if code == 0:
-        return ""
-    return (
-        f"bubblewrap cannot make a sandbox here: {said.strip()[-300:]}. Allow unprivileged user "
-        "namespaces: `sysctl user.max_user_namespaces=15000`, where it is known "
-        "`sysctl kernel.unprivileged_userns_clone=1`, on Ubuntu "
-        "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in a container see "
-        f"docker/README.md{otherwise}"
-    )
-
-
-def _said(argv: Sequence[str], inherited: Sequence[int] = ()) -> tuple[int, str]:
-    try:
-        answer = subprocess.run(
-            list(argv),
-            env=_BUBBLEWRAP_ENVIRONMENT,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            pass_fds=inherited,
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return 1, str(error)
-    return answer.returncode, (answer.stdout + answer.stderr).decode(errors="replace")

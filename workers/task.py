@@ -11,7 +11,8 @@ from celery.exceptions import Reject
 from loom.errors import LoomError
 from loom.messaging.task import CELERY_TASK
 from loom.telemetry import logs
-from workers.agent import Assignment, LedgerAway
+from workers.agent import Assignment
+from workers.patience import LedgerAway
 
 log = logs.get(__name__)
 

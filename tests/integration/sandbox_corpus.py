@@ -25,7 +25,8 @@ from loom.domain.rules import Limits
 from loom.errors import Invalid
 from workers import command
 from workers.command import Ended, Leash
-from workers.sandbox import Sandbox, launching
+from workers.launch import launching
+from workers.sandbox import Sandbox
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 PATIENCE_S = 60.0

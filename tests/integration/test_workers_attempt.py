@@ -20,10 +20,11 @@ from loom.domain.evidence import FailureClass, Outcome
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
 from loom.domain.rules import Rules
-from workers.attempt import Attempt, Means
+from workers.attempt import Attempt
 from workers.command import Leash
 from workers.lease import Lease
 from workers.live import Log, Silent
+from workers.means import Means
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

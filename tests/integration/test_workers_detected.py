@@ -13,10 +13,11 @@ from agent_stand import CHECK, MEND, git, make_repository
 from loom.domain.bead import Bead
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
-from workers.attempt import Attempt, Means
+from workers.attempt import Attempt
 from workers.command import Leash
 from workers.lease import Lease
 from workers.live import Silent
+from workers.means import Means
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"

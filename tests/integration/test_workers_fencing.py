@@ -19,10 +19,11 @@ from loom.domain.evidence import FailureClass, Outcome
 from loom.domain.lifecycle import State
 from loom.domain.project import Project
 from loom.errors import Stale, Unavailable
-from workers.attempt import Attempt, Means
+from workers.attempt import Attempt
 from workers.command import Leash
 from workers.lease import Lease, LeaseLost
 from workers.live import Silent
+from workers.means import Means
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OTHER = MEND.replace("return a + b", "return b + a")

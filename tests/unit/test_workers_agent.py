@@ -20,7 +20,8 @@ from loom.messaging.topology import CORE, RESULTS_QUEUE
 from loom.settings import AgentSettings
 from loom.testing.broker import FakeBroker
 from loom.testing.ledger import FakeLedger
-from workers.agent import Agent, Assignment, LedgerAway
+from workers.agent import Agent, Assignment
+from workers.patience import LedgerAway
 from workers.spool import Spool
 
 NAME = "agent-demo@here"

@@ -17,8 +17,9 @@ from loom.errors import Unavailable
 from loom.messaging import log as message
 from loom.messaging.envelope import Envelope
 from loom.messaging.topology import MAX_LOG_BYTES
+from workers.allowance import Limits
 from workers.lines import Splitter
-from workers.live import Limits, LiveLog
+from workers.live import LiveLog
 
 CONFIRMED = Published(Status.CONFIRMED)
 QUICK = Limits(batch_s=0.01)

@@ -10,7 +10,7 @@ import pytest
 
 from loom.domain.rules import Limits
 from loom.errors import Invalid
-from workers import command, sandbox, syscalls, toolchain
+from workers import command, launch, probe, syscalls, toolchain
 from workers.command import CANNOT_RUN, Ended, Leash
 from workers.sandbox import Mode, Sandbox, SandboxFailed, Wrapped
 
@@ -46,16 +46,16 @@ def run(wrapped: Wrapped, **given: object) -> Ended:
 
 
 def test_a_sandbox_can_be_made_here() -> None:
-    assert sandbox.fault() == ""
-    assert sandbox.fault(Mode.NONE) == ""
+    assert probe.fault() == ""
+    assert probe.fault(Mode.NONE) == ""
 
 
 def test_a_machine_without_bubblewrap_is_told_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "_BUBBLEWRAP_ENVIRONMENT", {"PATH": str(tmp_path)})
-    assert "apt-get install bubblewrap" in sandbox.fault()
-    assert "LOOM_AGENT_SANDBOX=none" in sandbox.fault()
+    monkeypatch.setattr(launch, "ENVIRONMENT", {"PATH": str(tmp_path)})
+    assert "apt-get install bubblewrap" in probe.fault()
+    assert "LOOM_AGENT_SANDBOX=none" in probe.fault()
     with pytest.raises(SandboxFailed):
         run(wrap(["true"], tmp_path))
 
@@ -66,11 +66,11 @@ def test_an_old_bubblewrap_or_a_kernel_that_refuses_is_told(
     program = tmp_path / "bwrap"
     program.write_text("#!/bin/sh\necho bubblewrap 0.4.1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(sandbox, "_BUBBLEWRAP_ENVIRONMENT", {"PATH": f"{tmp_path}:{PATH}"})
-    assert "0.4.1, and has to be 0.8 or later" in sandbox.fault()
+    monkeypatch.setattr(launch, "ENVIRONMENT", {"PATH": f"{tmp_path}:{PATH}"})
+    assert "0.4.1, and has to be 0.8 or later" in probe.fault()
     refuses = "[ $1 = --version ] && echo bubblewrap 0.9.0 && exit; echo no namespaces; exit 1"
     program.write_text(f"#!/bin/sh\n{refuses}\n")
-    assert "no namespaces. Allow unprivileged user namespaces" in sandbox.fault()
+    assert "no namespaces. Allow unprivileged user namespaces" in probe.fault()
 
 
 def test_a_command_has_its_workspace_and_what_it_is_given(tmp_path: Path) -> None:
