@@ -47,13 +47,18 @@ def _pytest(text: str) -> Tests:
     line = re.findall(r"^=+ (.*) in [0-9.]+s.* =+$", text, re.MULTILINE)[-1]
     counts = {what: int(number) for number, what in re.findall(r"(\d+) ([a-z]+)", line)}
     names = re.findall(r"^(?:FAILED|ERROR) (\S+\.py::.*?)(?: - .*)?$", text, re.MULTILINE)
-    dotted = (name.replace(".py::", ".").replace("/", ".").replace("::", ".") for name in names)
     return _summed(
         passed=counts.get("passed", 0) + counts.get("xpassed", 0),
         failed=counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0),
         skipped=counts.get("skipped", 0) + counts.get("xfailed", 0),
-        names=dotted,
+        names=map(_dotted, names),
     )
+
+
+def _dotted(name: str) -> str:
+    """A test of pytest's as its XML report names it; what stands in brackets is its own."""
+    path, bracket, values = name.partition("[")
+    return path.replace(".py::", ".").replace("/", ".").replace("::", ".") + bracket + values
 
 
 def _unittest(text: str) -> Tests:
@@ -68,7 +73,9 @@ def _unittest(text: str) -> Tests:
 
 def _tape(text: str) -> Tests:
     told = {what: int(count) for what, count in re.findall(r"^# (\w+) +(\d+)$", text, re.MULTILINE)}
-    failed, skipped = told.get("fail", 0), told.get("skip", 0)
+    failed = told.get("fail", 0)
+    # Its summary has those among what passed.
+    skipped = len(re.findall(r"^ok \d+ .*# SKIP\b", text, re.MULTILINE))
     names = re.findall(r"^not ok \d+ (.+)$", text, re.MULTILINE)
     return _summed(told["tests"] - failed - skipped, failed, skipped, names)
 
