@@ -303,6 +303,15 @@ def test_a_change_that_holds_a_credential_of_the_agent_is_not_committed(
     assert not git("branch", "--list", "agent/bd-1", cwd=repository)
 
 
+def test_a_workspace_that_cannot_be_made_is_the_surroundings_fault(
+    tmp_path: Path, attempt: Try
+) -> None:
+    (tmp_path / "workspaces").write_text("a file in its place, as no disk is full for a test")
+    outcome = attempt({})
+    assert outcome.failure_class is FailureClass.INFRA
+    assert outcome.reason.startswith("the workspace cannot be used: ")
+
+
 def test_the_workspace_is_gone_afterwards(tmp_path: Path, attempt: Try) -> None:
     attempt({"test_command": ["sh", "-c", "mkdir -p a/b && chmod 0 a"]})
     assert not list((tmp_path / "workspaces").iterdir())
