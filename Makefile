@@ -15,6 +15,7 @@ help:
 	@echo 'make test     install what is missing and run every check and test'
 	@echo 'make test-real  an agent and the tools themselves on real packages; the tables in docs/'
 	@echo 'make drill    every fault class on a scratch stack, then every guard switched off; figures in docs/'
+	@echo 'make fuzz     thousands of requests, made from the description of the API, to a whole stack'
 	@echo 'make unit     the unit tests alone (seconds)'
 	@echo 'make lint     ruff, mypy and the import contract'
 	@echo 'make lock     pin requirements anew from setup.cfg'
@@ -66,11 +67,17 @@ test-real: install-real
 DRILL_SEED ?= 20261122
 drill: install-drill
 	$(BIN)/pytest tests/drill
-	LOOM_ROLLING_ROUNDS=3 $(BIN)/pytest tests/integration/test_rolling.py
+	LOOM_ROLLING_ROUNDS=6 $(BIN)/pytest tests/integration/test_rolling.py
 	$(BIN)/loom drill --seed $(DRILL_SEED) --json >docs/drill.json.new; code=$$?; \
 		mv docs/drill.json.new docs/drill.json; exit $$code
 	$(BIN)/loom drill --controls --seed $(DRILL_SEED) --json >docs/drill-controls.json.new; \
 		code=$$?; mv docs/drill-controls.json.new docs/drill-controls.json; exit $$code
+
+# As many of each operation, half of them wrong on purpose; the same seed makes the same requests.
+LOOM_FUZZ_EXAMPLES ?= 100
+export LOOM_FUZZ_EXAMPLES
+fuzz: install-drill
+	$(BIN)/pytest tests/fuzz
 
 format: install-test
 	$(BIN)/ruff check --fix .

@@ -29,8 +29,8 @@ from loom.testing.service import Service, broker_environment
 TOKEN = "the token"
 NAME = "rolling"
 ROUNDS = int(os.environ.get("LOOM_ROLLING_ROUNDS", "1"))
-"""How often everything is restarted; `make drill` does it three times."""
-A_RESTART = 21
+"""How often everything is restarted; `make drill` does it six times."""
+A_RESTART = 12
 """Beads that are filed during each restart; every seventh has a patch."""
 PATIENCE_S = 240.0
 
