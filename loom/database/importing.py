@@ -31,7 +31,7 @@ from loom.domain.bead import MAX_BATCH, MAX_BLOCKERS, NewBead
 from loom.domain.comment import MAX_AUTHOR
 from loom.domain.identity import check_project_id, new_message_id
 from loom.domain.imports import plan
-from loom.domain.imports.issue import Source, Where
+from loom.domain.imports.issue import Issue, Origin, Source, Where
 from loom.domain.imports.plan import Asked, Change, Here, New, Plan, Verdict
 from loom.domain.imports.reading import Line, read
 from loom.domain.lifecycle import Move, State, move
@@ -185,12 +185,18 @@ def _here(connection: Connection, project_id: str, source: Source, asked: Sequen
     meant |= {bead_id for issue in named for bead_id in plan.candidates(project_id, issue)}
     blockers.lock_beads(connection, sorted(meant))
     views = exporting.views(connection, sorted(meant))
-    return Here(
-        project_id,
-        {origin.external_id: origin for origin in origins},
-        {view.bead.id: view for view in views},
-        tuple(blockers.reached(connection, [view.bead.id for view in views])),
-    )
+    known = {origin.external_id: origin for origin in origins}
+    # The way along links may be long, and only new ones can close a circle.
+    linking = any(_links_anew(issue, known.get(issue.id)) for issue in named)
+    reached = blockers.reached(connection, [view.bead.id for view in views]) if linking else []
+    return Here(project_id, known, {view.bead.id: view for view in views}, tuple(reached))
+
+
+def _links_anew(issue: Issue, origin: Origin | None) -> bool:
+    """Whether links may come of an issue that are not there yet."""
+    if origin is None:
+        return True
+    return bool(origin.pending) or read(origin.source, origin.record).refs != issue.refs
 
 
 def _write(

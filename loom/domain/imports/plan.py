@@ -99,7 +99,8 @@ class Here:
     """What the ledger holds of what a file names.
 
     origins: by the source's ids; views: by the ids of beads, of those and of all that the file may
-    mean. links: who waits for whom, as far as the beads reach.
+    mean. links: who waits for whom, as far as the beads reach; not needed where the file makes no
+    new ones.
     """
 
     project_id: str
@@ -294,7 +295,7 @@ class _Links:
         waits_for: dict[str, list[str]] = {}
         for waiting, blocker in here.links:
             waits_for.setdefault(waiting, []).append(blocker)
-        known = set(here.links)
+        known = set(here.links) | set(_links_of(here.views.values()))
         added: list[tuple[str, str, str, str]] = []
         issues = [(issue, bead_id) for _, issue, bead_id in new]
         issues += [(issue, origin.bead_id) for _, issue, origin in old]
@@ -378,6 +379,14 @@ class _Links:
         parent = issue.parent if issue.parent not in left else ""
         pending = tuple(dict.fromkeys(ref for ref in issue.refs if ref in left))
         return blocked_by[:MAX_BLOCKERS], self._ids.get(parent, parent), pending
+
+
+def _links_of(views: Iterable[View]) -> Iterator[tuple[str, str]]:
+    """Who waits for whom, as these beads say themselves."""
+    for view in views:
+        yield from ((view.bead.id, blocker) for blocker in view.bead.blocked_by)
+        if view.bead.parent:
+            yield view.bead.parent, view.bead.id
 
 
 def _path(waits_for: Mapping[str, Sequence[str]], begin: str, end: str) -> tuple[str, ...]:
