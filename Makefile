@@ -5,7 +5,7 @@ export LOOM_VENV := $(abspath $(VENV))
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test test-real drill unit lint format install install-test install-drill \
+.PHONY: help up down status test test-real drill fuzz unit lint format install install-test install-drill \
 	install-real lock proto
 
 help:
@@ -74,10 +74,9 @@ drill: install-drill
 		code=$$?; mv docs/drill-controls.json.new docs/drill-controls.json; exit $$code
 
 # As many of each operation, half of them wrong on purpose; the same seed makes the same requests.
-LOOM_FUZZ_EXAMPLES ?= 100
-export LOOM_FUZZ_EXAMPLES
+FUZZ_EXAMPLES ?= 100
 fuzz: install-drill
-	$(BIN)/pytest tests/fuzz
+	LOOM_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/fuzz
 
 format: install-test
 	$(BIN)/ruff check --fix .

@@ -88,6 +88,14 @@ class ControlClient(
         """Close the connections."""
         self._http.close()
 
+    def document(self) -> dict[str, Any]:
+        """The API's own description, in OpenAPI 3.1."""
+        return dict(self._get(f"{API}/openapi.json"))
+
+    def headers(self) -> dict[str, str]:
+        """What a request of any other client has to carry to be let in."""
+        return {"Authorization": self._http.headers["Authorization"]}
+
     def create_project(self, project: Project, idempotency_key: str = "") -> Filed[Project]:
         """Make a project. Raises Conflict, Invalid."""
         answer = self._post(f"{API}/projects", new_project_to_json(project), idempotency_key)

@@ -30,6 +30,7 @@ from loom.control import (
     readiness,
     reconciliation,
     statistics,
+    status,
     visible,
     webhooks,
 )
@@ -95,6 +96,7 @@ def create_app(
         webhooks.routes(ledger),
         reconciliation.routes(ledger, read_depths),
         statistics.routes(counted),
+        status.routes(seen, counted, read_depths, parts or {}, breakers or {}),
         agents.routes(seen),
         *door.routes(ledger),
     ):
@@ -123,6 +125,9 @@ def create_app(
                     "agents": f"{API}/agents",
                     "events": f"{API}/events",
                     "webhooks": f"{API}/webhooks",
+                    "status": f"{API}/status",
+                    "description": f"{API}/openapi.json",
+                    "docs": "/api/docs",
                     "health": "/healthz",
                     "readiness": "/readyz",
                 },

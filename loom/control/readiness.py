@@ -56,7 +56,7 @@ def routes(parts: Mapping[str, Probe], breakers: Mapping[str, Callable[[], str]]
         answers={200: ReadyOut, 503: ReadyOut},
     )  # fmt: skip
     def readyz() -> Response:
-        found = {name: _state(probe) for name, probe in parts.items()}
+        found = {name: state(probe) for name, probe in parts.items()}
         ready = all(not why for why in found.values())
         response = jsonify(
             {
@@ -73,7 +73,8 @@ def routes(parts: Mapping[str, Probe], breakers: Mapping[str, Callable[[], str]]
     return probes
 
 
-def _state(probe: Probe) -> str:
+def state(probe: Probe) -> str:
+    """Why a part is away; empty if it is there."""
     try:
         probe()
     except LoomError as error:

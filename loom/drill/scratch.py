@@ -106,8 +106,9 @@ class Scratch:
                 *nodes.port_names(),
                 *(*SERVERS, POOLER),
                 *Fleet.port_names(self._agents),
-                # Nobody listens there: a drill keeps no artifacts.
+                # Nobody listens there: a drill keeps no artifacts, and has no Flower.
                 "connectors",
+                "flower",
             ],
             self._base,
         )

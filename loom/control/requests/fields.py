@@ -104,5 +104,10 @@ Attempts = Annotated[int, Field(ge=0, le=MAX_ATTEMPTS)]
 ProjectId = Annotated[str, by(check_project_id)]
 BeadId = Annotated[str, by(check_bead_id)]
 BeadIds = Annotated[list[BeadId], Field(max_length=MAX_BLOCKERS), AfterValidator(each_once)]
-Moment = Annotated[str, StringConstraints(max_length=40), rule(_moment_fault)]
+Moment = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    rule(_moment_fault),
+    Field(json_schema_extra={"format": "date-time"}),
+]
 Version = Annotated[int, Field(ge=1, lt=2**63)]
