@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from emptying import empty
 
 from loom.database import migrate
 from loom.domain.bead import MAX_BATCH, Bead, NewBead
@@ -166,7 +167,7 @@ def real(
             advance=advance,
             connectors=database.client("connectors"),
         )
-        yield world, lambda: sql.execute(f"TRUNCATE {TABLES}") and None
+        yield world, lambda: empty(sql, TABLES)
 
 
 @pytest.fixture(params=["fake", "real"])

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 import psycopg
 import pytest
+from emptying import empty
 from sqlalchemy import Engine, event
 
 from loom.database import beads, migrate, pool
@@ -76,7 +77,7 @@ def running(settings: LedgerSettings) -> Iterator[RunningDatabase]:
 @pytest.fixture
 def database(running: RunningDatabase, owner: psycopg.Connection[Any]) -> RunningDatabase:
     """The service on empty tables, with the project alpha."""
-    owner.execute(f"TRUNCATE {TABLES}")
+    empty(owner, TABLES)
     running.client("control").create_project(Project("alpha", "/r", queue_window=1000), "corr")
     return running
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
+from emptying import empty
 from sqlalchemy import Engine, event
 
 from loom.clients.database import DatabaseClient
@@ -69,7 +70,7 @@ def running(settings: LedgerSettings) -> Iterator[RunningDatabase]:
 @pytest.fixture
 def database(running: RunningDatabase, owner: psycopg.Connection[Any]) -> RunningDatabase:
     """The service on empty tables, with the projects alpha and beta."""
-    owner.execute("TRUNCATE project, bead, attempt, outbox, inbox, event")
+    empty(owner, "project, bead, attempt, outbox, inbox, event")
     for project in ("alpha", "beta"):
         running.client("control").create_project(Project(project, "/r", queue_window=1000), "corr")
     return running

@@ -12,6 +12,7 @@ from typing import Any
 import pika
 import psycopg
 import pytest
+from emptying import empty
 
 from loom.broker.connection import parameters
 from loom.broker.consumer import Consumer
@@ -82,7 +83,7 @@ def sql(infrastructure: Infrastructure) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def control(ledger: RunningDatabase, sql: psycopg.Connection) -> DatabaseClient:
     """The ledger as the control plane sees it, without a bead."""
-    sql.execute("TRUNCATE bead, outbox CASCADE")
+    empty(sql, "bead, attempt, outbox")
     return ledger.client("control")
 
 
