@@ -76,7 +76,8 @@ def _tape(text: str) -> Tests:
     failed = told.get("fail", 0)
     # Its summary has those among what passed.
     skipped = len(re.findall(r"^ok \d+ .*# SKIP\b", text, re.MULTILINE))
-    names = re.findall(r"^not ok \d+ (.+)$", text, re.MULTILINE)
+    points = re.findall(r"^not ok (\d+)(.*)$", text, re.MULTILINE)
+    names = (name.strip() or f"test {number}" for number, name in points)
     return _summed(told["tests"] - failed - skipped, failed, skipped, names)
 
 

@@ -308,6 +308,22 @@ def test_streams_of_tap_are_counted(stream: str, expected: tuple[int, int, int, 
     assert counts(TESTS["tap"](stream)) == expected
 
 
+def test_what_a_point_of_tap_says_on_lines_of_its_own_is_told() -> None:
+    stream = (
+        "TAP version 13\nnot ok 1 adds\n  ---\n    operator: equal\n    expected: |-\n      'a'\n"
+        "    actual: |-\n      'b'\n      'c'\n    at: t.js\n"
+        "    stack: |-\n      Error: no\n  ...\n"
+        "not ok 2 \n  ---\n    actual: >\n  ...\n1..2\n"
+    )
+
+    failures = TESTS["tap"](stream).failures
+
+    assert [(failure.name, failure.message) for failure in failures] == [
+        ("adds", "'a'\n'b'\n'c'"),
+        ("test 2", ""),
+    ]
+
+
 def test_what_cargo_could_not_compile_is_told() -> None:
     with pytest.raises(Unreadable, match="mismatched types"):
         TESTS["cargo"]("   Compiling shop\nerror[E0308]: mismatched types\n")

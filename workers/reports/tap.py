@@ -19,7 +19,9 @@ _BAIL = re.compile(r"^ *Bail out!(?P<why>.*)$")
 _TOLD = re.compile(
     r"^# (?P<what>tests|pass|fail|cancelled|skip|skipped|todo) +(?P<count>[0-9]{1,9})$"
 )
-_SAID = re.compile(r"^ *(?:message|error|actual|expected): *(?P<words>\S.*)$")
+_SAID = re.compile(r"^(?P<indent> *)(?:message|error|actual|expected): *(?P<words>\S.*)$")
+_SCALAR = re.compile(r"^[|>][+-]?$")
+"""What YAML has in place of a text that follows on lines of its own, further in."""
 INDENT = 4
 KEPT_LINES = 6
 
@@ -42,6 +44,8 @@ class _Reading:
     failing: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     in_block: bool = False
+    scalar: int | None = None
+    """How far in the key stands whose text is being read."""
     bailed: bool = False
 
     def level(self, depth: int) -> _Level:
@@ -66,8 +70,21 @@ class _Reading:
     def _block(self, line: str) -> None:
         if line.strip() in ("---", "..."):
             self.in_block = not self.in_block
-        elif self.failing and len(self.said) < KEPT_LINES and (match := _SAID.match(line)):
-            self.said.append(match["words"])
+            self.scalar = None
+            return
+        if self.scalar is not None and len(line) - len(line.lstrip()) > self.scalar:
+            self._say(line.strip())
+            return
+        self.scalar = None
+        if match := _SAID.match(line):
+            if _SCALAR.match(match["words"]):
+                self.scalar = len(match["indent"])
+            else:
+                self._say(match["words"])
+
+    def _say(self, words: str) -> None:
+        if self.failing and len(self.said) < KEPT_LINES:
+            self.said.append(words)
 
     def _point(self, match: re.Match[str]) -> None:
         self._tell()
