@@ -38,6 +38,7 @@ PARTS: dict[str, Part] = {
     "reconcile": Part(
         "reconcile", "reconcile", "Whether ledger and broker agree; mend what does not."
     ),
+    "api": Part("api", "api", "The HTTP API's own description."),
     "demo": Part("demo", "demo", "Three beads and what becomes of them."),
     "drill": Part("drill", "drill", "Faults on a stack of its own: is anything lost?"),
     "db": Part("db", "db", "The ledger's schema."),

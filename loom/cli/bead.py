@@ -10,13 +10,24 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from loom.cli import acting, artifact, comment, evidence, importing, livelog, output, profile, work
+from loom.cli import (
+    acting,
+    artifact,
+    comment,
+    evidence,
+    importing,
+    listing,
+    livelog,
+    output,
+    profile,
+    work,
+)
 from loom.cli.moment import Moment
 from loom.clients.commenting import comment_to_json
 from loom.clients.control import ControlClient
 from loom.clients.representation import attempt_to_json, bead_to_json, why_to_json
 from loom.domain.bead import Amendment, Bead, NewBead
-from loom.domain.lifecycle import Resolution, State
+from loom.domain.lifecycle import State
 from loom.domain.priority import MAX_PRIORITY
 from loom.domain.project import MAX_ATTEMPTS
 from loom.errors import DeadlineExceeded, Unavailable
@@ -33,7 +44,8 @@ def bead() -> None:
 
 
 for _act in (
-    acting.cancel, acting.unblock, acting.refile, livelog.logs, artifact.list_artifacts,
+    listing.list_some, acting.cancel, acting.unblock, acting.retry, acting.refile, acting.priority,
+    acting.claim, acting.release, acting.depend, livelog.logs, artifact.list_artifacts,
     artifact.artifact, comment.comment, importing.bring_in, importing.give_back,
 ):  # fmt: skip
     bead.add_command(_act)
@@ -90,43 +102,6 @@ def file(
         click.echo(f"{filed.id} is filed: loom bead show {filed.id}")
     if wait and not output.succeeded(filed):
         ctx.exit(1)
-
-
-@bead.command("list")
-@click.option("--project", "project_id", default="", help="Of one project.")
-@click.option(
-    "--state", "states", multiple=True, type=click.Choice([s.value for s in State]), help="In it."
-)
-@click.option("--resolution", type=click.Choice([r.value for r in Resolution]), help="So ended.")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
-@click.option("--cursor", default="", help="From the end of an earlier list.")
-@output.as_json_option
-def list_some(
-    *, project_id: str, states: tuple[str, ...], resolution: str | None, limit: int,
-    cursor: str, as_json: bool,
-) -> None:  # fmt: skip
-    """Show beads, newest first."""
-    with profile.current().client() as client:
-        page = client.list_beads(project_id, states, resolution or "", limit, cursor)
-    if as_json:
-        beads = [bead_to_json(each) for each in page.items]
-        output.as_json({"beads": beads, "next_cursor": page.next_cursor or None})
-        return
-    output.table(
-        ("id", "project", "state", "age", "title"),
-        [
-            (
-                each.id,
-                each.project_id,
-                output.coloured(output.state_of(each)),
-                output.age(each.created_at),
-                escape(each.title),
-            )
-            for each in page.items
-        ],
-    )
-    if page.next_cursor:
-        click.echo(f"There are more: --cursor {page.next_cursor}")
 
 
 @bead.command()
@@ -192,6 +167,9 @@ def why(bead_id: str, as_json: bool) -> None:
 
 @bead.command()
 @click.argument("bead_id", metavar="ID")
+@click.option("--title", help="What is to be done, in one line.")
+@click.option("--description", help="What is to be done, at length.")
+@click.option("--context", help="A JSON object for the agent, instead of the one it has.")
 @click.option("--priority", type=click.IntRange(0, MAX_PRIORITY), help="0 (first) to 3.")
 @click.option(
     "--not-before", type=Moment(), help="When it may start, as 2026-05-01T09:00:00Z or 90m."
@@ -204,11 +182,16 @@ def why(bead_id: str, as_json: bool) -> None:
 @click.option("--max-attempts", type=click.IntRange(0, MAX_ATTEMPTS), help="In all.")
 @output.as_json_option
 def edit(
-    *, bead_id: str, priority: int | None, not_before: datetime | None, now: bool,
-    blocked_by: tuple[str, ...], not_blocked_by: tuple[str, ...], parent: str | None,
-    no_parent: bool, max_attempts: int | None, as_json: bool,
+    *, bead_id: str, title: str | None, description: str | None, context: str | None,
+    priority: int | None, not_before: datetime | None, now: bool, blocked_by: tuple[str, ...],
+    not_blocked_by: tuple[str, ...], parent: str | None, no_parent: bool,
+    max_attempts: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Change what a bead waits for, and its place in its project's order."""
+    """Edit a bead that has not begun: its words, what it waits for, its place in the order.
+
+    \b
+    loom bead edit bd-1 --title 'Mend the sum' --priority 0
+    """
     with profile.current().client() as client:
         before = client.get_bead(bead_id)
         blockers: tuple[str, ...] | None = None
@@ -222,6 +205,9 @@ def edit(
             parent="" if no_parent else parent,
             not_before=not_before,
             due_now=now,
+            title=title,
+            description=description,
+            context=None if context is None else work.as_json(context, dict, "--context"),
         )
         if amendment == Amendment():
             raise click.UsageError("say what to change: see `loom bead edit --help`")
@@ -273,6 +259,7 @@ def _show(found: Bead, more: Sequence[tuple[str, str]] = ()) -> None:
             ("title", escape(found.title)),
             ("state", output.coloured(output.state_of(found))),
             ("reason", escape(found.reason)),
+            ("taken by", escape(found.assignee)),
             ("waits for", escape(", ".join(found.blocked_by))),
             ("parent", escape(found.parent)),
             ("not before", found.not_before.isoformat() if found.not_before else ""),

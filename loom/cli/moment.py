@@ -33,3 +33,13 @@ class Moment(click.ParamType[datetime]):
             self.fail(
                 f"{text!r} is neither as 2026-05-01T09:00:00Z nor as 90m: {error}", param, ctx
             )
+
+
+def ago(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
+    """The same for what lies behind: `90m` is that long ago."""
+    if text is None:
+        return None
+    span = _SPAN.fullmatch(text)
+    if span:
+        return datetime.now(UTC) - timedelta(seconds=int(span[1]) * _SECONDS[span[2]])
+    return Moment().convert(text, _param, _ctx)

@@ -24,7 +24,6 @@ from loom.domain.project import (
     MAX_WEIGHT,
     Project,
     ProjectChange,
-    ProjectState,
 )
 
 
@@ -209,31 +208,96 @@ def set_limits(
 
 @project.command()
 @click.argument("project_id", metavar="ID")
+@click.option("--name", help="A name for people.")
+@click.option("--repository", help="What git clones: a path, ssh or https.")
+@click.option("--branch", help="The branch beads start from.")
+@click.option("--test", type=Argv(), help="The command that proves a bead; '' for none.")
+@click.option("--timeout", type=click.IntRange(1), help="Seconds for it.")
+@click.option("--soft-timeout", type=click.IntRange(0), help="Seconds after which it is asked to.")
 @output.as_json_option
-def pause(project_id: str, as_json: bool) -> None:
+def edit(
+    *, project_id: str, name: str | None, repository: str | None, branch: str | None,
+    test: tuple[str, ...] | None, timeout: int | None, soft_timeout: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Edit what a project is; `loom project set` sets its share, limits and rules.
+
+    \b
+    loom project edit shop --branch trunk --test 'pytest -q'
+    """
+    change = ProjectChange(
+        name=name,
+        repository=None if repository is None else _absolute(repository),
+        default_branch=branch,
+        test_command=test,
+        timeout_s=timeout,
+        soft_timeout_s=soft_timeout,
+    )
+    if not change.given():
+        raise click.UsageError("say what to change: see `loom project edit --help`")
+    _change(project_id, change, as_json=as_json)
+
+
+_why = click.option(
+    "--reason", default="asked for at the command line", help="Why: it stands in the audit trail."
+)
+
+
+@project.command()
+@click.argument("project_id", metavar="ID")
+@_why
+@output.as_json_option
+def pause(project_id: str, reason: str, as_json: bool) -> None:
     """Let nothing of a project start; what runs goes on to its end."""
-    _change(project_id, ProjectChange(state=ProjectState.PAUSED), as_json=as_json)
+    _steer(project_id, "pause", reason, as_json=as_json)
 
 
 @project.command()
 @click.argument("project_id", metavar="ID")
+@_why
 @output.as_json_option
-def drain(project_id: str, as_json: bool) -> None:
+def drain(project_id: str, reason: str, as_json: bool) -> None:
     """Finish what was begun of a project, further attempts included; begin nothing else."""
-    _change(project_id, ProjectChange(state=ProjectState.DRAINING), as_json=as_json)
+    _steer(project_id, "drain", reason, as_json=as_json)
 
 
 @project.command()
 @click.argument("project_id", metavar="ID")
+@_why
 @output.as_json_option
-def resume(project_id: str, as_json: bool) -> None:
+def resume(project_id: str, reason: str, as_json: bool) -> None:
     """Let a paused or draining project go on."""
-    _change(project_id, ProjectChange(state=ProjectState.ACTIVE), as_json=as_json)
+    _steer(project_id, "resume", reason, as_json=as_json)
+
+
+@project.command()
+@click.argument("project_id", metavar="ID")
+@click.option("--reason", required=True, help="Why: it stands in the audit trail.")
+@output.as_json_option
+def close(project_id: str, reason: str, as_json: bool) -> None:
+    """Close a project: it takes no new beads, and nothing of it starts until it is reopened."""
+    _steer(project_id, "close", reason, as_json=as_json)
+
+
+@project.command()
+@click.argument("project_id", metavar="ID")
+@_why
+@output.as_json_option
+def reopen(project_id: str, reason: str, as_json: bool) -> None:
+    """Let a closed project go on."""
+    _steer(project_id, "reopen", reason, as_json=as_json)
+
+
+def _steer(project_id: str, act: str, reason: str, *, as_json: bool) -> None:
+    with profile.current().client() as client:
+        _told(client.steer_project(project_id, act, reason), as_json=as_json)
 
 
 def _change(project_id: str, change: ProjectChange, *, as_json: bool) -> None:
     with profile.current().client() as client:
-        changed = client.change_project(project_id, change)
+        _told(client.change_project(project_id, change), as_json=as_json)
+
+
+def _told(changed: Project, *, as_json: bool) -> None:
     if as_json:
         output.as_json(project_to_json(changed))
         return

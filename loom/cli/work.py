@@ -73,7 +73,7 @@ def context(
             "--verify changes nothing, so it goes without --patch, --actions and --way; to try a "
             "change without keeping it: --steps verify"
         )
-    facts: dict[str, Any] = _json(context or "{}", dict, "--context")
+    facts: dict[str, Any] = as_json(context or "{}", dict, "--context")
     if way or verify:
         facts["way"] = way or "verify"
     if steps:
@@ -81,7 +81,7 @@ def context(
     if patch:
         facts["patch"] = _text(patch.read(), "--patch")
     if actions:
-        facts["actions"] = _json(_text(actions.read(), "--actions"), list, "--actions")
+        facts["actions"] = as_json(_text(actions.read(), "--actions"), list, "--actions")
     if test:
         facts["test_command"] = list(test)
     if timeout is not None:
@@ -89,7 +89,8 @@ def context(
     return facts
 
 
-def _json(text: str, kind: type, hint: str) -> Any:
+def as_json(text: str, kind: type, hint: str) -> Any:
+    """The JSON value in an option; a usage error for anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -24,6 +24,7 @@ from loom.control import (
     imports,
     interventions,
     livelog,
+    numbers,
     pages,
     problem,
     projects,
@@ -69,6 +70,7 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # An address that is not quite right is a 404 with a document, not a redirect.
     app.url_map.merge_slashes = False
+    numbers.install(app)
     # The order of the hooks: the trace first, then the correlation id, then the door.
     FlaskInstrumentor.instrument_app(  # type: ignore[no-untyped-call]
         app, excluded_urls="healthz,readyz", enable_commenter=False

@@ -14,6 +14,7 @@ from werkzeug.routing import Rule
 from loom import __version__
 from loom.control import operation
 from loom.control.answers.problems import ProblemOut
+from loom.control.numbers import LARGEST
 from loom.control.operation import Content, Operation, Within
 from loom.control.problem import MIME, RETRY_AFTER_S
 from loom.domain.identity import BEAD_ID, PROJECT_ID
@@ -184,7 +185,7 @@ def _address(rule: Rule) -> tuple[str, list[dict[str, Any]]]:
         kind, words, name = match["kind"] or "string", match["words"], match["name"]
         schema: dict[str, Any] = {"type": "string", "minLength": 1, **_FORMS.get(name, {})}
         if kind == "int":
-            schema = {"type": "integer", "minimum": 0}
+            schema = {"type": "integer", "minimum": 0, "maximum": LARGEST}
         if kind == "any":
             schema = {"type": "string", "enum": [word.strip() for word in words.split(",")]}
         parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
