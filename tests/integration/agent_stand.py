@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from looking import until
+
 from loom.broker.consumer import Consumer
 from loom.broker.declare import declare
 from loom.broker.publisher import Publisher
@@ -247,8 +249,7 @@ class Stand:
 
     def wait_for_loss(self, bead_id: str) -> None:
         """Return once the running attempt at the bead is lost; only while the engine runs."""
-        while self.control.list_attempts(bead_id)[-1].outcome == "running":
-            self.database.wait_until(serving=True)
+        until(lambda: self.control.list_attempts(bead_id)[-1].outcome != "running")
 
     def cancel(self, bead_id: str) -> None:
         """Cancel a bead, as an operator does."""

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pika
 import pytest
+from looking import until
 from pika import spec
 
 from loom.broker.connection import UNDECODABLE
@@ -247,10 +248,8 @@ def test_an_idle_publisher_whose_connection_was_closed_connects_again(
 
 def open_connections(api, vhost):
     """The names of the vhost's connections, once the management has heard of one."""
-    while True:
-        found = api.get(f"/api/vhosts/{vhost}/connections").raise_for_status().json()
-        if found:
-            return [connection["name"] for connection in found]
+    found = until(lambda: api.get(f"/api/vhosts/{vhost}/connections").raise_for_status().json())
+    return [connection["name"] for connection in found]
 
 
 def test_declaring_again_changes_nothing_and_finds_no_drift(settings):

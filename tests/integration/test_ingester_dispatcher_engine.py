@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from looking import until
 
 from loom.broker.consumer import Consumer
 from loom.broker.declare import declare
@@ -236,8 +237,7 @@ def test_an_attempt_whose_lease_ran_out_is_lost_and_its_bead_owed_again(
     with Service("loom.engine", settings) as first, Service("loom.engine", settings) as second:
         for engine in (first, second):
             engine.wait_for("timers_started")
-        while control.get_bead(bead.id).state is not State.OPEN:
-            pass
+        until(lambda: control.get_bead(bead.id).state is State.OPEN)
         (attempt,) = control.list_attempts(bead.id)
         assert attempt.outcome == "lost"
         assert (first.stop(), second.stop()) == (0, 0)

@@ -13,6 +13,7 @@ import pika
 import psycopg
 import pytest
 from emptying import empty
+from looking import until
 
 from loom.broker.connection import parameters
 from loom.broker.consumer import Consumer
@@ -143,12 +144,6 @@ def _report(asked: task.Task, epoch: int) -> Envelope:
         agent_id=AGENT, epoch=epoch, correlation_id="corr", timestamp=datetime.now(UTC),
     )  # fmt: skip
     return result.to_envelope(message)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Look again until it holds; pytest's time limit ends what never does."""
-    while not holds():
-        pass
 
 
 @contextmanager

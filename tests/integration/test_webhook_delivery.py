@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from looking import until
 
 from loom.database import migrate
 from loom.domain import signature
@@ -79,8 +80,11 @@ def delivered(database: RunningDatabase, owed: Delivery) -> Delivery:
     """The delivery, once it has arrived."""
     ledger = database.client("control")
     give_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < give_up:
+
+    def is_delivered() -> bool:
         found = ledger.get_delivery(owed.webhook_id, owed.id)
-        if found.state is DeliveryState.DELIVERED:
-            return found
-    raise AssertionError(f"it was not settled: {found}")
+        assert time.monotonic() < give_up, f"it was not settled: {found}"
+        return found.state is DeliveryState.DELIVERED
+
+    until(is_delivered)
+    return ledger.get_delivery(owed.webhook_id, owed.id)

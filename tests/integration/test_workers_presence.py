@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from agent_stand import PATIENCE_S, Gate, Stand, stand_up
 from celery import Celery
+from looking import until
 
 from loom.database.migrate import upgrade
 from loom.domain.audit import Intervention
@@ -64,14 +65,14 @@ def control(stand: Stand) -> Iterator[Callable[..., dict[str, Any]]]:
 
 def wait_until(stand: Stand, holds: Callable[[Agent], bool]) -> Agent:
     """The agent once that holds of it; asks the ledger again and again."""
-    found: tuple[Agent, ...] = ()
     give_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < give_up:
+
+    def look() -> Agent | None:
         found = stand.control.list_agents("demo").items
-        if found and holds(found[0]):
-            return found[0]
-        stand.database.wait_until(serving=True)
-    raise AssertionError(f"it never came to that: {found}")
+        assert time.monotonic() < give_up, f"it never came to that: {found}"
+        return found[0] if found and holds(found[0]) else None
+
+    return until(look)
 
 
 def age(infrastructure: Infrastructure, seconds: float) -> None:
