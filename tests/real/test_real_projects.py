@@ -42,7 +42,7 @@ def test_what_an_agent_reports_agrees_with_running_the_tools_directly(
     ran = commands(attempt)
     assert recipe["source"] == "detected"
     assert [step.name for step in ran] == [step["name"] for step in recipe["steps"]]
-    assert tested(attempt) == told.tests, shown(attempt)
+    assert reported(attempt) == told.tests, shown(attempt)
     assert findings(attempt) == told.findings, shown(attempt)
     assert build(attempt) == told.build, shown(attempt)
     good = told.test_exit == 0 and not told.build
@@ -57,7 +57,7 @@ def test_what_an_agent_reports_agrees_with_running_the_tools_directly(
 
     assert code != 0
     assert direct.failed > 0
-    assert tested(second) == direct, shown(second)
+    assert reported(second) == direct, shown(second)
     assert failed.resolution == "failed"
 
     rows.append(
@@ -72,7 +72,7 @@ def test_what_an_agent_reports_agrees_with_running_the_tools_directly(
             "recipe": [step.name for step in ran],
             "seconds": round(sum(step.duration_s for step in ran), 1),
             "loom": {
-                "tests": counts(tested(attempt)),
+                "tests": counts(reported(attempt)),
                 "findings": findings(attempt),
                 "build": build(attempt),
             },
@@ -83,7 +83,7 @@ def test_what_an_agent_reports_agrees_with_running_the_tools_directly(
             },
             "broken": {
                 "file": package.breaks[0],
-                "loom": counts(tested(second)),
+                "loom": counts(reported(second)),
                 "direct": counts(direct),
                 "names": len(direct.names),
             },
@@ -96,7 +96,7 @@ def commands(attempt: Attempt) -> list[Step]:
     return [step for step in attempt.steps if step.kind in PROOFS]
 
 
-def tested(attempt: Attempt) -> Tests:
+def reported(attempt: Attempt) -> Tests:
     """What the report of the test step says."""
     (step,) = [step for step in attempt.steps if step.kind is StepKind.TEST]
     report = step.tests
