@@ -36,6 +36,7 @@ from loom.control import (
     webhooks,
 )
 from loom.control.answers.system import IndexOut
+from loom.control.cookies import Jar
 from loom.control.feed import Feed
 from loom.control.followers import Followers
 from loom.control.ledger import Ledger
@@ -80,7 +81,7 @@ def create_app(
     seen = visible.of(ledger)
     problem.install(app, pages.frame.shown)
     app.register_blueprint(readiness.routes(parts or {}, breakers or {}))
-    app.register_blueprint(docs.routes())
+    app.register_blueprint(docs.routes(Jar(https=settings.https).session))
     app.register_blueprint(door.pages)
     followers = Followers(ledger, settings.followers, stopping)
     counted = statistics.Counted(ledger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, jsonify
 
 from loom.clients.representation import API
-from loom.control import openapi
+from loom.control import csrf, openapi
 from loom.control.operation import Content, Within, operation
 from loom.errors import NotFound
 
@@ -29,8 +30,10 @@ POLICY = (
 """What the page may load: its own files, and pictures within its style sheet."""
 
 
-def routes() -> Blueprint:
-    """/api/v1/openapi.json, and /api/docs over it."""
+def routes(session: Callable[[], str]) -> Blueprint:
+    """/api/v1/openapi.json, and /api/docs over it. session: the secret in the cookie of the current
+    request, if any: who is logged in tries the API as that.
+    """
     docs = Blueprint("docs", __name__)
 
     @docs.get(f"{API}/openapi.json")
@@ -41,7 +44,12 @@ def routes() -> Blueprint:
     @docs.get("/api/docs")
     @operation("Try the API", within=Within.ANYBODY, page=True, answers={200: Content("text/html")})
     def page() -> Response:
-        return _file("index.html")
+        response = _file("index.html")
+        if secret := session():
+            shown = f'<meta name="csrf-token" content="{csrf.token(secret)}">\n  </head>'.encode()
+            response.set_data(response.get_data().replace(b"</head>", shown, 1))
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     @docs.get("/api/docs/<name>")
     @operation(

@@ -9,7 +9,7 @@ from control_api import Api, make_app
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from loom.control import docs, openapi, operation
+from loom.control import csrf, docs, openapi, operation
 from loom.testing.ledger import FakeLedger
 
 
@@ -53,6 +53,16 @@ def test_every_operation_says_what_it_answers_to_somebody_without_a_token(app: F
     for path in openapi.document(app)["paths"].values():
         for each in path.values():
             assert ("401" in each["responses"]) is (each.get("security") != [])
+
+
+def test_the_page_knows_what_the_requests_of_a_login_have_to_show() -> None:
+    api = Api()
+    assert "csrf-token" not in api.get("/api/docs").text
+    api.client.set_cookie("loom_session", "a secret")
+    page = api.client.get("/api/docs")
+
+    assert f'content="{csrf.token("a secret")}"' in page.text
+    assert page.headers["Cache-Control"] == "no-store"
 
 
 def test_the_page_loads_its_own_files_and_nothing_else() -> None:
