@@ -56,7 +56,7 @@ def hand(bead: Bead, assignee: str, by: Intervention) -> Handed | None:
             bead_id=bead.id,
             assignee=bead.assignee,
         )
-    verb = "claimed" if assignee else "released"
+    verb = "assigned" if assignee else "released"
     data = {"by": by.actor, "assignee": assignee or bead.assignee, "version": bead.version + 1}
     event = Event(
         f"bead.{verb}", bead.project_id, bead.id, bead.epoch, data, bead.correlation_id,

@@ -16,7 +16,7 @@ PATTERN = re.compile(r"\*|[a-z_]{1,40}\.(?:\*|[a-z_]{1,40})")
 
 TYPES: Mapping[str, str] = {
     "project.created": "name, repository",
-    "project.changed": "the settings that changed, as they are now",
+    "project.changed": "the settings that changed, as they are now; version, by",
     "bead.created": "title, priority, state",
     "bead.claimed": "state, epoch, attempt: an agent works on it",
     "bead.closed": "state, epoch, attempt, reason, resolution (succeeded, failed or cancelled), "
@@ -25,6 +25,8 @@ TYPES: Mapping[str, str] = {
     "bead.blocked": "state, epoch, attempt, reason: a person has to look",
     "bead.unblocked": "state, epoch, attempt",
     "bead.edited": "by, version: its words, its priority or what it waits for",
+    "bead.assigned": "by, version, assignee: a person has it, and no agent gets it",
+    "bead.released": "by, version, assignee (who had it): the agents may have it again",
     "bead.reowed": "state, epoch, reason: its message was lost and is owed again",
     "attempt.progress": "agent_id, epoch, output",
     "attempt.ended": "epoch, outcome (succeeded, failed, lost, superseded or cancelled), "
