@@ -151,10 +151,7 @@ def gated(beads: Sequence[NewBead], known: Mapping[str, Known]) -> frozenset[str
     return frozenset(
         bead
         for bead, blockers in links(beads).items()
-        if any(
-            id_ not in known or not lets_go(known[id_].resolution)
-            for id_ in blockers
-        )
+        if any(id_ not in known or not lets_go(known[id_].resolution) for id_ in blockers)
     )
 
 

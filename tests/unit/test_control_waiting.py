@@ -76,7 +76,8 @@ def test_a_patch_changes_what_it_names_and_nothing_else(api: Api) -> None:
         ({"max_in_progress": -1}, "max_in_progress"),
         ({"max_attempts": 101}, "max_attempts"),
         ({"queue_window": 0}, "queue_window"),
-        ({"repository": "not an address"}, "repository"), ({"id": "other"}, "id"),
+        ({"repository": "not an address"}, "repository"),
+        ({"id": "other"}, "id"),
     ],
 )
 def test_a_patch_of_a_project_that_breaks_a_rule_is_refused(
