@@ -15,6 +15,7 @@ from loom.control.importing import Imports
 from loom.control.statistics import Statistics
 from loom.control.steering import Steering
 from loom.control.webhooks import Webhooks
+from loom.domain.audit import Intervention
 from loom.domain.bead import Amendment, Attempt, Bead, NewBead
 from loom.domain.listing import ALL, BeadFilter, BeadSort
 from loom.domain.project import Project, ProjectChange
@@ -58,14 +59,16 @@ class Ledger(
         """Beads: those that where shows, and that the other words do."""
 
     def update_project(
-        self, project_id: str, change: ProjectChange, correlation_id: str, traceparent: str = ""
-    ) -> Project:
-        """Pause, drain or resume a project, or set its limits."""
+        self, project_id: str, change: ProjectChange, correlation_id: str,
+        traceparent: str = "", *, expected_version: int = 0, by: Intervention | None = None,
+    ) -> Project:  # fmt: skip
+        """Edit a project, pause, drain, resume, close or reopen it."""
 
     def amend_bead(
-        self, bead_id: str, amendment: Amendment, expected_version: int = 0, traceparent: str = ""
-    ) -> Bead:
-        """Change what a bead waits for."""
+        self, bead_id: str, amendment: Amendment, expected_version: int = 0,
+        traceparent: str = "", by: Intervention | None = None,
+    ) -> Bead:  # fmt: skip
+        """Edit a bead."""
 
     def explain_bead(self, bead_id: str) -> Why:
         """Why a bead is not running."""
