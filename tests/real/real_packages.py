@@ -117,7 +117,7 @@ PACKAGES = (
         ),
     ),
     Package(
-        **_MORE_ITERTOOLS, built_by="none", network="never",
+        **_MORE_ITERTOOLS, built_by="nothing", network="never",
         direct=Direct("unittest", ("python3", "-m", "unittest")),
     ),
     Package(

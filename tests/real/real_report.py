@@ -51,7 +51,7 @@ def tables(rows: Sequence[Row]) -> str:
         ),
     )
     broken = _table(
-        ("package", "what was broken", "tests by Loom", "tests directly", "failing names"),
+        ("package", "what was broken", "tests by Loom", "tests directly", "distinct failing names"),
         (
             (
                 f"{row['package']}{'' if row['network'] == 'prepare' else ', no network'}",
@@ -75,7 +75,7 @@ def _tests(counts: Sequence[int]) -> str:
 
 
 def _findings(found: dict[str, int]) -> str:
-    return ", ".join(f"{tool} {count}" for tool, count in found.items()) or "none configured"
+    return ", ".join(f"{tool} {count}" for tool, count in found.items()) or "none run"
 
 
 def _build(loom: int | None, direct: int | None) -> str:
