@@ -79,7 +79,7 @@ def main() -> int:
             {part: partial(getattr, breaker, "state") for part, breaker in breakers.items()},
             store=store,
             stopping=STOPPING,
-            links=Links(control.flower_url, control.broker_url),
+            links=Links(control.flower_url, control.broker_url, broker.vhost if broker else "loom"),
             oidc=oidc,
         )
 

@@ -179,6 +179,7 @@ class Desk:
         """The address of every page, with something behind it."""
         good = f"/beads/{self.beads['good'].id}"
         return [
+            "/queues", "/projects", "/projects/new", "/projects/zoo", "/projects/yard",
             "/", "/?window=day", "/beads", "/beads?view=table", "/beads/new",
             "/beads?view=table&state=blocked&sort=priority&find=o&project=zoo&priority=2",
             *(good + part for part in ("/log", "/changes", "/artifacts", "/comments")),

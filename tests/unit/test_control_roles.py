@@ -128,6 +128,10 @@ LEAST: dict[tuple[str, str], tuple[Role | None, str]] = {
     ("GET", "/agents"): (V, SOME),
     ("GET", "/agents/<name>"): (V, HERE),
     ("GET", "/beads/new"): (O, SOME),
+    ("GET", "/projects"): (V, SOME),
+    ("GET", "/queues"): (V, SOME),
+    ("GET", "/projects/new"): (A, ALL),
+    ("GET", "/projects/<project_id>"): (V, HERE),
 }
 """The least role for each route, and where: in every project, in some, or in the one it names."""
 

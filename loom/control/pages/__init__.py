@@ -39,7 +39,7 @@ from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Flask, Response
 
-from loom.control.pages import agents, assets, bead, beads, frame, overview
+from loom.control.pages import agents, assets, bead, beads, frame, overview, projects, queues
 from loom.control.pages.desk import Desk, Links
 
 __all__ = ["Desk", "Links", "frame", "install"]
@@ -47,7 +47,8 @@ __all__ = ["Desk", "Links", "frame", "install"]
 
 def blueprints(desk: Desk) -> Sequence[Blueprint]:
     """Every page but the overview."""
-    return (beads.routes(desk), bead.routes(desk), agents.routes(desk))
+    nouns = (beads, bead, agents, projects, queues)
+    return tuple(noun.routes(desk) for noun in nouns)
 
 
 def install(app: Flask, desk: Desk) -> Callable[[], Response]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from loom.clients.answers import every
 from loom.control.fresh import Fresh
@@ -15,7 +16,7 @@ from loom.domain.presence import Agent
 from loom.domain.project import Project
 from loom.domain.reconciliation import Depth
 from loom.errors import LoomError
-from loom.messaging.topology import RESULTS_QUEUE, queues_of
+from loom.messaging.topology import CORE, queues_of
 
 DEPTHS_S = 3.0
 PROJECTS_S = 3.0
@@ -30,6 +31,13 @@ class Links:
 
     flower: str = ""
     broker: str = ""
+    vhost: str = "loom"
+
+    def queue(self, name: str) -> str:
+        """RabbitMQ's page of a queue; empty where nobody says where its pages are."""
+        if not self.broker:
+            return ""
+        return f"{self.broker.rstrip('/')}/#/queues/{quote(self.vhost, safe='')}/{quote(name)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class Desk:
         return self._projects.get()
 
     def queues(self) -> Queues:
-        """The depths of every project's queues and of the results' queue."""
+        """The depths of every project's queues and of Loom's own."""
         return self._queues.get()
 
     def agents(self) -> Sequence[Agent]:
@@ -107,7 +115,8 @@ class Desk:
 
     def _count(self) -> Queues:
         try:
-            names = [*queues_of([project.id for project in self.projects()]), RESULTS_QUEUE]
+            names = queues_of([project.id for project in self.projects()])
+            names += [queue.name for queue in CORE.queues]
             found = self._read(list(dict.fromkeys(names)))
         except LoomError as error:
             return Queues(why=error.detail)

@@ -1,0 +1,48 @@
+// What an action answered, shown where `data-answer` says: a comparison, or what a dry run found.
+import { el } from "./dom.js";
+
+const number = (count) => new Intl.NumberFormat("en").format(count).replaceAll(",", "\u202f");
+const many = (count, one, several) => `${number(count)} ${count === 1 ? one : several}`;
+
+function reconcile(answer) {
+  const { reowed, reopened, expired } = answer.mended;
+  const mended = [
+    reowed && `${many(reowed, "bead", "beads")} owed anew`,
+    reopened && `${many(reopened, "bead", "beads")} reopened`,
+    expired && `${many(expired, "lease", "leases")} ended`,
+  ].filter(Boolean);
+  const lines = answer.projects.flatMap((each) => each.differences.map((words) => el("li", {}, `${each.project_id}: ${words}`)));
+  return [
+    el("strong", {}, answer.unaccounted
+      ? `${many(answer.unaccounted, "bead is", "beads are")} unaccounted for`
+      : `Every bead of ${many(answer.projects.length, "project", "projects")} is accounted for`),
+    mended.length ? el("p", {}, `Mended: ${mended.join(", ")}.`) : null,
+    lines.length ? el("ul", {}, ...lines) : null,
+  ];
+}
+
+function settle(answer) {
+  if (answer.replay) return [el("p", {}, `Begun: ${many(answer.matching, "letter", "letters")} to replay. Its progress is below.`)];
+  if (answer.discarded) return [el("p", {}, `${many(answer.discarded, "letter", "letters")} discarded.`)];
+  return [
+    el("strong", {}, `${many(answer.matching, "open letter", "open letters")} would be taken`),
+    el("p", {}, "Nothing was changed: this was a dry run."),
+  ];
+}
+
+function letter(answer) {
+  return [
+    el("strong", {}, `Letter ${answer.id} would go to ${answer.queue} again`),
+    el("p", {}, answer.bead_id ? `Its bead ${answer.bead_id} gets another message. Nothing was changed: this was a dry run.` : "Nothing was changed: this was a dry run."),
+  ];
+}
+
+const KINDS = { reconcile, settle, letter };
+
+export function start() {
+  document.addEventListener("loom:acted", ({ detail: { element, answer } }) => {
+    const place = document.getElementById(element.dataset.answer || "");
+    const told = KINDS[element.dataset.kind];
+    if (place && told) place.replaceChildren(...told(answer).filter(Boolean));
+  });
+}
