@@ -25,6 +25,7 @@ from loom.clients.statistics import StatisticsCalls
 from loom.clients.steering import SteeringCalls
 from loom.clients.waiting import WaitingCalls
 from loom.clients.webhooks import WebhookCalls
+from loom.domain.audit import Intervention
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.listing import ALL, BeadFilter, BeadSort
@@ -117,7 +118,7 @@ class DatabaseClient(
 
     def create_project(
         self, project: Project, correlation_id: str, traceparent: str = "",
-        idempotency: tuple[str, str] = ("", ""),
+        idempotency: tuple[str, str] = ("", ""), *, by: Intervention | None = None,
     ) -> Filed[Project]:  # fmt: skip
         """Make a project. idempotency: key and fingerprint. Raises Conflict, Invalid."""
         answer = self._call(
@@ -127,6 +128,7 @@ class DatabaseClient(
                 correlation_id=correlation_id,
                 traceparent=traceparent,
                 idempotency=pb.Idempotency(key=idempotency[0], fingerprint=idempotency[1]),
+                by=codec.intervention_to_pb(by) if by else None,
             ),
         )
         return Filed((codec.project_from_pb(answer.project),), answer.replayed)

@@ -11,7 +11,7 @@ from loom.clients.representation import (
     project_path,
     why_to_json,
 )
-from loom.control import body, idempotency, versions
+from loom.control import body, idempotency, linking, versions
 from loom.control.answers.beads import BeadOut, BeadPageOut, BeadsOut, WhyOut
 from loom.control.answers.evidence import AttemptOut, AttemptsOut
 from loom.control.ledger import Ledger
@@ -53,6 +53,7 @@ def routes(ledger: Ledger) -> Blueprint:
         known_form(project_id)
         document = body.read()
         new = read_beads(document)
+        linking.check_filed(ledger, new)
         filed = ledger.create_beads(
             project_id, new, g.correlation_id, traces.traceparent(),
             idempotency.of_request(document),
@@ -120,6 +121,7 @@ def routes(ledger: Ledger) -> Blueprint:
     def amend(bead_id: str) -> Response:
         amendment, named = read_amendment(body.read())
         version = versions.expected(named)
+        linking.check_amended(ledger, known_bead(bead_id), amendment)
         with versions.failing():
             bead = ledger.amend_bead(
                 known_bead(bead_id), amendment, version, traces.traceparent(), by("")

@@ -7,7 +7,7 @@ from collections import Counter
 from flask import Blueprint, Response, jsonify
 
 from loom.clients.representation import bulk_to_json
-from loom.control import access, body
+from loom.control import access, body, linking
 from loom.control.answers.beads import BeadOut, BulkOut
 from loom.control.beads import answer, known_bead
 from loom.control.ledger import Ledger
@@ -55,8 +55,7 @@ def routes(ledger: Ledger) -> Blueprint:
         answers={200: BeadOut}, refuses=("invalid", "illegal_transition"),
     )  # fmt: skip
     def wait_for(bead_id: str, blocker_id: str) -> Response:
-        blocker = ledger.get_bead(known_bead(blocker_id))
-        access.check_may(Role.VIEWER, blocker.project_id)
+        linking.check(ledger, known_bead(blocker_id))
         return _link(bead_id, Amendment(wait_for=(blocker_id,)))
 
     @handling.delete("/beads/<bead_id>/blocked-by/<blocker_id>")

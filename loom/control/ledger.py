@@ -30,7 +30,7 @@ class Ledger(
 
     def create_project(
         self, project: Project, correlation_id: str, traceparent: str = "",
-        idempotency: tuple[str, str] = ("", ""),
+        idempotency: tuple[str, str] = ("", ""), *, by: Intervention | None = None,
     ) -> Filed[Project]:  # fmt: skip
         """Make a project."""
 

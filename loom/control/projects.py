@@ -51,8 +51,9 @@ def routes(ledger: Ledger) -> Blueprint:
         document = body.read()
         project = read_project(document)
         made = ledger.create_project(
-            project, g.correlation_id, traces.traceparent(), idempotency.of_request(document)
-        )
+            project, g.correlation_id, traces.traceparent(), idempotency.of_request(document),
+            by=by(""),
+        )  # fmt: skip
         response = jsonify(project_to_json(made.items[0]))
         response.status_code = 201
         response.headers["Location"] = project_path(project.id)

@@ -46,6 +46,7 @@ from loom.database.transactions import READ_ONLY, Transactions
 from loom.database.waiting import Waiting
 from loom.database.wakeups import Wakeups
 from loom.database.webhooks import Webhooks
+from loom.domain.audit import Intervention
 from loom.domain.bead import MAX_BATCH, Attempt, Bead, NewBead
 from loom.domain.outbox import Claim
 from loom.domain.project import Project
@@ -127,7 +128,7 @@ class Ledger:
     # Projects and beads.
 
     def create_project(
-        self, request: pb.CreateProjectRequest, time_left_s: float
+        self, request: pb.CreateProjectRequest, by: Intervention, time_left_s: float
     ) -> pb.CreateProjectResponse:
         """Make a project; a repeated request answers as the first did."""
         project = filing.check_project(codec.project_from_pb(request.project))
@@ -136,7 +137,7 @@ class Ledger:
         def work(connection: Connection) -> tuple[pb.CreateProjectResponse, bool]:
             def make() -> pb.CreateProjectResponse:
                 made = projects.create(
-                    connection, project, request.correlation_id, request.traceparent
+                    connection, project, request.correlation_id, request.traceparent, by
                 )
                 return pb.CreateProjectResponse(project=codec.project_to_pb(made))
 

@@ -20,8 +20,9 @@ PAGE, LARGEST_PAGE = 100, 500
 
 
 def create(
-    connection: Connection, project: Project, correlation_id: str, traceparent: str
-) -> Project:
+    connection: Connection, project: Project, correlation_id: str, traceparent: str,
+    by: Intervention,
+) -> Project:  # fmt: skip
     """Make a project that `filing.check_project` has passed. Raises Conflict (its id)."""
     table = tables.project
     row = (
@@ -52,6 +53,7 @@ def create(
     data = {"name": project.name, "repository": project.repository}
     event = Event("project.created", project.id, "", 0, data, correlation_id, traceparent)
     write(connection, Changes(events=(event,)))
+    audit.note(connection, by, "project.create", project.id, data)
     return rows.project(row)
 
 

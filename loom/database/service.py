@@ -10,7 +10,7 @@ from loom.database import query, reports
 from loom.database.deadletters import from_pb as letter_from_pb
 from loom.database.ledger import Ledger
 from loom.database.steering_service import SteeringService
-from loom.database.waiting_service import WaitingService
+from loom.database.waiting_service import WaitingService, edited_by
 from loom.domain.outbox import ClaimVerdict, ResultVerdict
 from loom.errors import Unavailable
 from loom.rpc import codec, reconciliation
@@ -110,7 +110,7 @@ class DatabaseService(SteeringService, WaitingService):
     def CreateProject(
         self, request: pb.CreateProjectRequest, context: grpc.ServicerContext
     ) -> pb.CreateProjectResponse:
-        return self._ledger.create_project(request, self._left(context))
+        return self._ledger.create_project(request, edited_by(request), self._left(context))
 
     def GetProject(
         self, request: pb.GetProjectRequest, context: grpc.ServicerContext

@@ -16,8 +16,10 @@ from loom.rpc.v1 import database_pb2_grpc
 from loom.telemetry import traces
 
 
-def _by(request: pb.UpdateProjectRequest | pb.AmendBeadRequest) -> Intervention:
-    """Who edits, and why, if they say so."""
+def edited_by(
+    request: pb.CreateProjectRequest | pb.UpdateProjectRequest | pb.AmendBeadRequest,
+) -> Intervention:
+    """Who makes or edits, and why, if they say so."""
     correlation_id = request.by.correlation_id or getattr(request, "correlation_id", "")
     return Intervention(
         acting(request.by.actor, caller.get()),
@@ -40,7 +42,7 @@ class WaitingService(database_pb2_grpc.DatabaseServiceServicer):
             request.id,
             waiting.project_change_from_pb(request),
             request.expected_version,
-            _by(request),
+            edited_by(request),
             self._left(context),
         )
         return pb.UpdateProjectResponse(project=codec.project_to_pb(project))
@@ -57,7 +59,7 @@ class WaitingService(database_pb2_grpc.DatabaseServiceServicer):
             request.id,
             waiting.amendment_from_pb(request),
             expected_version=request.expected_version,
-            by=_by(request),
+            by=edited_by(request),
             time_left_s=self._left(context),
         )
         return pb.AmendBeadResponse(bead=codec.bead_to_pb(bead))

@@ -15,6 +15,7 @@ from loom.database.beads import closed as closed_project
 from loom.database.beads import missing as missing_bead
 from loom.database.changes import Changes, Event, Standing
 from loom.database.projects import missing as missing_project
+from loom.domain.audit import Intervention
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.lifecycle import State
 from loom.domain.project import Project, ProjectState
@@ -31,13 +32,15 @@ class FakeFiling:
     _apply: Callable[[Changes], None]
     _tick: Callable[[], datetime]
     _check_links: Callable[[list[NewBead]], None]
+    _note: Callable[..., None]
 
     def create_project(
         self, project: Project, correlation_id: str, traceparent: str = "",
-        idempotency: tuple[str, str] = ("", ""),
+        idempotency: tuple[str, str] = ("", ""), *, by: Intervention | None = None,
     ) -> Filed[Project]:  # fmt: skip
         """As the client."""
         checked = filing.check_project(project)
+        who = by or Intervention("control", "", correlation_id, traceparent)
 
         def make() -> Filed[Project]:
             if checked.id in self._tables.projects:
@@ -50,6 +53,7 @@ class FakeFiling:
             data = {"name": made.name, "repository": made.repository}
             event = Event("project.created", made.id, "", 0, data, correlation_id, traceparent)
             self._apply(Changes(events=(event,)))
+            self._note(who, "project.create", made.id, **data)
             return Filed((made,))
 
         return self._once(idempotency, make)

@@ -82,7 +82,9 @@ def test_the_trail_tells_who_changed_a_project(world: World) -> None:
     change(world, state=CLOSED)
     change(world, state=ACTIVE)
 
-    lines = world.control.list_audit("alpha").items
+    *lines, made = world.control.list_audit("alpha").items
+    # The tests' world names nobody: then it is the caller.
+    assert (made.action, made.actor) == ("project.create", "control")
     assert [line.action for line in reversed(lines)] == [
         "project.pause", "project.edit", "project.close", "project.reopen",
     ]  # fmt: skip
@@ -352,3 +354,15 @@ def test_what_is_not_there_cannot_be_taken(world: World) -> None:
         world.control.assign_bead("bd-none", "two\nlines", BY)
     with pytest.raises(Invalid):
         world.control.assign_bead("bd-none", "ada", replace(BY, reason=""))
+
+
+def test_who_made_a_project_and_what_stands_in_the_audit_once(world: World) -> None:
+    made = Project("gamma", "/r", name="Gamma")
+    by = Intervention("ada", "", "corr-7")
+    for _ in range(2):
+        world.control.create_project(made, "c", idempotency=("k", "f"), by=by)
+
+    (line,) = world.control.list_audit("gamma").items
+
+    assert (line.actor, line.action, line.correlation_id) == ("ada", "project.create", "corr-7")
+    assert dict(line.detail) == {"name": "Gamma", "repository": "/r"}

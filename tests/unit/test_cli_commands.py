@@ -65,21 +65,35 @@ def attempted(*, passes: bool) -> Outcome:
     )  # fmt: skip
 
 
-class MovingLedger(FakeLedger):
-    """Its beads move on each time that they are looked at: claimed, then at their end."""
+class Looks(httpx.BaseTransport):
+    """The way to a Loom whose one bead moves on each time that somebody asks for it over HTTP:
+    claimed, then at its end. What the API asks the ledger for itself counts as no look.
+    """
 
-    def __init__(self, end: Outcome) -> None:
-        super().__init__()
+    def __init__(self, end: Outcome, ledger: FakeLedger | None = None) -> None:
+        self.api = Api(ledger or FakeLedger())
+        self.api.post("/api/v1/projects", PROJECT)
+        self.bead_id = self.api.file()["id"]
         self.end = end
         self.looks = 0
+        self._way = httpx.WSGITransport(self.api.app)
 
-    def get_bead(self, bead_id: str) -> Bead:
-        self.looks += 1
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == f"/api/v1/beads/{self.bead_id}":
+            self.looks += 1
+            self.look()
+        return self._way.handle_request(request)
+
+    def look(self) -> None:
         if self.looks == 2:
-            self.claim_bead(bead_id, 1, "agent-shop")
+            self.api.ledger.claim_bead(self.bead_id, 1, "agent-shop")
         if self.looks == 3:
-            finish(self, bead_id, self.end)
-        return super().get_bead(bead_id)
+            finish(self.api.ledger, self.bead_id, self.end)
+
+    def shell(self) -> Shell:
+        shell = Shell(self.api)
+        shell.profile = Profile("http://loom", TOKEN, self)
+        return shell
 
 
 def test_a_project_is_added_and_shown(shell: Shell, tmp_path: Path) -> None:
@@ -196,11 +210,9 @@ def test_the_evidence_of_a_bead_is_shown_in_words_and_whole_as_json(shell: Shell
     ("passes", "exit_code", "word"), [(True, 0, "succeeded"), (False, 1, "failed")]
 )
 def test_waiting_for_a_bead_ends_as_the_bead_ends(passes: bool, exit_code: int, word: str) -> None:
-    api = Api(MovingLedger(attempted(passes=passes)))
-    api.post("/api/v1/projects", PROJECT)
-    bead_id = api.file()["id"]
+    looks = Looks(attempted(passes=passes))
 
-    result = Shell(api).run("bead", "show", bead_id, "--wait")
+    result = looks.shell().run("bead", "show", looks.bead_id, "--wait")
 
     assert result.exit_code == exit_code
     said = [line.split()[-1] for line in result.stderr.splitlines()]
@@ -208,21 +220,29 @@ def test_waiting_for_a_bead_ends_as_the_bead_ends(passes: bool, exit_code: int, 
 
 
 def test_waiting_outlives_a_ledger_that_is_away_for_a_moment() -> None:
-    class Restarting(MovingLedger):
-        away = 2
+    class Restarting(FakeLedger):
+        away = 0
 
         def get_bead(self, bead_id: str) -> Bead:
-            if self.looks and self.away:
+            if self.away:
                 self.away -= 1
                 raise Unavailable("it restarts")
             return super().get_bead(bead_id)
 
-    api = Api(Restarting(attempted(passes=True)))
-    api.post("/api/v1/projects", PROJECT)
+    class Interrupted(Looks):
+        def look(self) -> None:
+            if self.looks == 2:
+                ledger.away = 2
+            if self.looks == 4:
+                finish(ledger, self.bead_id, self.end)
 
-    result = Shell(api).run("bead", "show", api.file()["id"], "--wait")
+    ledger = Restarting()
+    looks = Interrupted(attempted(passes=True), ledger)
+
+    result = looks.shell().run("bead", "show", looks.bead_id, "--wait")
 
     assert result.exit_code == 0, result.stderr
+    assert (looks.looks, ledger.away) == (4, 0)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from access_world import BY, World, bearer
 from control_api import TOKEN, problem
+from werkzeug.test import TestResponse
 
 from loom.clients.accounts import read_export
 from loom.control.identities import Identities
 from loom.domain.access import Role
 from loom.domain.account import new_token
 from loom.domain.auditchain import Check
+from loom.domain.bead import Amendment, NewBead
 from loom.domain.project import Project
 from loom.errors import NotFound
 from loom.rpc.callers import digest
@@ -254,3 +256,57 @@ def test_every_answer_tells_browsers_to_load_and_run_nothing_foreign(shared: Wor
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] in ("same-origin", "no-referrer")
         assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_beads_are_linked_with_such_alone_as_may_be_seen(world: World) -> None:
+    mine, hidden = world.beads["alpha"], world.beads["beta"]
+    client = world.client()
+    headers = bearer(world.token(projects={"alpha": Role.OPERATOR}))
+    beads = "/api/v1/projects/alpha/beads"
+
+    def filed(**links: object) -> TestResponse:
+        return client.post(beads, json={"title": "x", **links}, headers=headers)
+
+    def edited(**links: object) -> TestResponse:
+        return client.patch(f"/api/v1/beads/{mine}", json={"version": 1, **links}, headers=headers)
+
+    for asked in (filed, edited):
+        for links in ({"blocked_by": [hidden]}, {"parent": hidden}):
+            answer = asked(**links)
+            assert answer.status_code == 422, answer.text
+            nobody = json.loads(json.dumps(links).replace(hidden, "bd-nobody"))
+            # Nothing tells one that is hidden from one that is not there.
+            assert asked(**nobody).json["detail"] == answer.json["detail"].replace(
+                hidden, "bd-nobody"
+            )
+    linked = client.put(f"/api/v1/beads/{mine}/blocked-by/{hidden}", headers=headers)
+    assert (linked.status_code, linked.json["detail"]) == (404, f"there is no bead {hidden}")
+
+    assert filed(blocked_by=[mine]).status_code == 202
+    both = [{"title": "x", "id": "first"}, {"title": "y", "blocked_by": ["first"]}]
+    assert client.post(beads, json=both, headers=headers).status_code == 202
+
+
+def test_a_link_that_is_there_may_stay_though_it_may_not_be_seen(world: World) -> None:
+    mine, hidden = world.beads["alpha"], world.beads["beta"]
+    world.ledger.amend_bead(mine, Amendment(blocked_by=(hidden,)))
+    other = world.ledger.create_beads("alpha", [NewBead("z")], "corr").items[0].id
+    headers = bearer(world.token(projects={"alpha": Role.OPERATOR}))
+
+    answer = world.client().patch(
+        f"/api/v1/beads/{mine}", json={"version": 2, "blocked_by": [hidden, other]}, headers=headers
+    )
+
+    assert answer.status_code == 200, answer.text
+
+
+def test_who_made_a_project_stands_in_the_audit(world: World) -> None:
+    headers = bearer(world.token(Role.ADMIN))
+    new = {"id": "gamma", "repository": "/srv/g.git"}
+
+    assert world.client().post("/api/v1/projects", json=new, headers=headers).status_code == 201
+
+    (line,) = world.ledger.list_audit("gamma").items
+    assert line.actor.startswith("token:ci/")
+    assert line.action == "project.create"
+    assert line.detail == {"name": "gamma", "repository": "/srv/g.git"}

@@ -96,7 +96,7 @@ def test_a_project_is_paused_resumed_closed_and_reopened_with_a_reason(api: Api)
     problem(api.post(f"{SHOP}/pause", {}), 422, "invalid")
     lines = api.get("/api/v1/audit?target=shop").get_json()["lines"]
     assert [line["action"] for line in lines][:2] == ["project.reopen", "project.close"]
-    assert {line["reason"] for line in lines} == {"because"}
+    assert [line["reason"] for line in lines] == ["because"] * (len(lines) - 1) + [""]
 
 
 def test_a_closed_project_takes_no_beads_and_only_reopening_leads_out_of_it(api: Api) -> None:

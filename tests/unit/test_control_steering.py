@@ -136,7 +136,7 @@ def test_the_audit_tells_who_and_why(api: Api) -> None:
     api.post(f"/api/v1/beads/{bead['id']}/cancel", WHY, {"X-Correlation-Id": "corr-7"})
     number = dies(api)
     api.post(f"{LETTERS}/{number}/discard", WHY)
-    newest, before = api.get("/api/v1/audit").get_json()["lines"]
+    newest, before, _made = api.get("/api/v1/audit").get_json()["lines"]
     assert (newest["action"], newest["target"]) == ("dead_letter.discard", str(number))
     assert (before["actor"], before["action"], before["target"], before["reason"]) == (
         "operator", "bead.cancel", bead["id"], WHY["reason"],

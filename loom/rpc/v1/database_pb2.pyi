@@ -1232,12 +1232,17 @@ class CreateProjectRequest(_message.Message):
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
     correlation_id: _builtins.str
     traceparent: _builtins.str
     @_builtins.property
     def project(self) -> Global___Project: ...
     @_builtins.property
     def idempotency(self) -> Global___Idempotency: ...
+    @_builtins.property
+    def by(self) -> Global___Intervention:
+        """Left out: the caller itself."""
+
     def __init__(
         self,
         *,
@@ -1245,10 +1250,11 @@ class CreateProjectRequest(_message.Message):
         correlation_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
         idempotency: Global___Idempotency | None = ...,
+        by: Global___Intervention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["idempotency", b"idempotency", "project", b"project"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "idempotency", b"idempotency", "project", b"project"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "idempotency", b"idempotency", "project", b"project", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "correlation_id", b"correlation_id", "idempotency", b"idempotency", "project", b"project", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
