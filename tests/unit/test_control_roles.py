@@ -130,6 +130,9 @@ LEAST: dict[tuple[str, str], tuple[Role | None, str]] = {
     ("GET", "/beads/new"): (O, SOME),
     ("GET", "/projects"): (V, SOME),
     ("GET", "/queues"): (V, SOME),
+    ("GET", "/dead-letters"): (V, SOME),
+    ("GET", "/dead-letters/<int:letter_id>"): (V, HERE),
+    ("GET", "/dead-letters/groups/<fingerprint>"): (V, HERE),
     ("GET", "/projects/new"): (A, ALL),
     ("GET", "/projects/<project_id>"): (V, HERE),
 }

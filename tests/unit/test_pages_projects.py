@@ -100,7 +100,7 @@ def test_the_settings_are_meant_for_the_version_that_is_shown() -> None:
     (form,) = page.all("form", id="settings")
     etag = desk.api.get("/api/v1/projects/zoo").headers["ETag"]
     assert form.attributes["data-if-match"] == etag
-    (cap,) = page.all("input", name="max_in_progress")
+    (cap,) = [e for e in page.all("input") if e.attributes.get("name") == "max_in_progress"]
     assert cap.attributes["value"] == "7"
     (shown,) = page.all("textarea", data_type="json")
     assert json.loads(shown.text) == {"detect": []}

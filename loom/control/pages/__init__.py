@@ -39,7 +39,17 @@ from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Flask, Response
 
-from loom.control.pages import agents, assets, bead, beads, frame, overview, projects, queues
+from loom.control.pages import (
+    agents,
+    assets,
+    bead,
+    beads,
+    deadletters,
+    frame,
+    overview,
+    projects,
+    queues,
+)
 from loom.control.pages.desk import Desk, Links
 
 __all__ = ["Desk", "Links", "frame", "install"]
@@ -47,7 +57,7 @@ __all__ = ["Desk", "Links", "frame", "install"]
 
 def blueprints(desk: Desk) -> Sequence[Blueprint]:
     """Every page but the overview."""
-    nouns = (beads, bead, agents, projects, queues)
+    nouns = (beads, bead, agents, projects, queues, deadletters)
     return tuple(noun.routes(desk) for noun in nouns)
 
 
