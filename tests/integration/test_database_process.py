@@ -219,14 +219,18 @@ def test_what_was_accepted_outlives_a_database_that_is_killed(
         control = database.client("control")
         control.create_project(Project("alpha", "/r"), "corr")
 
+        # PostgreSQL may be back before each of them has been refused: one refusal ends them all.
+        refused = threading.Event()
+
         def file_until_refused(_: int) -> set[str]:
             accepted: set[str] = set()
-            while True:
+            while not refused.is_set():
                 try:
                     filed = control.create_beads("alpha", [NewBead("x")], "corr")
+                    accepted.add(filed.items[0].id)
                 except Unavailable:
-                    return accepted
-                accepted.add(filed.items[0].id)
+                    refused.set()
+            return accepted
 
         with ThreadPoolExecutor(4) as threads:
             work = threads.map(file_until_refused, range(4))
