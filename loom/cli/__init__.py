@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from loom.cli.exits import failed
 from loom.errors import LoomError
 
 
@@ -30,6 +31,7 @@ PARTS: dict[str, Part] = {
     "token": Part("token", "token", "Tokens for programs, and the secrets of this stack."),
     "project": Part("project", "project", "Repositories that Loom works on."),
     "bead": Part("bead", "bead", "Units of work: file them, follow them."),
+    "queue": Part("queue", "queue", "Queues of the broker: what stands in each."),
     "agent": Part("agent", "agent", "Who works: list, start, drain and stop agents."),
     "dlq": Part("dlq", "dlq", "Dead letters: see why, replay or discard them."),
     "event": Part("event", "event", "What happens: list it, follow it."),
@@ -38,6 +40,8 @@ PARTS: dict[str, Part] = {
     "reconcile": Part(
         "reconcile", "reconcile", "Whether ledger and broker agree; mend what does not."
     ),
+    "profile": Part("elsewhere", "profile", "Looms elsewhere, by name."),
+    "completion": Part("completion", "completion", "Make a shell complete commands and ids."),
     "api": Part("api", "api", "The HTTP API's own description."),
     "demo": Part("demo", "demo", "Three beads and what becomes of them."),
     "drill": Part("drill", "drill", "Faults on a stack of its own: is anything lost?"),
@@ -68,21 +72,37 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, part.summary) for name, part in PARTS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a LoomError ends it with its words and exit code 1."""
+        """Run the command; a LoomError ends it with its words and its exit code."""
         try:
             return super().invoke(ctx)
         except LoomError as error:
-            raise click.ClickException(error.detail) from error
+            raise failed(error) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="loom", prog_name="loom")
-def cli() -> None:
+@click.option("--profile", "profile_name", metavar="NAME", help="The Loom of `loom profile add`.")
+def cli(profile_name: str | None) -> None:
     """Loom takes beads (units of work on code) in, and gives proven results out.
 
-    Every command has --help and --json. Exit codes: 0 it worked, 1 it failed, 2 it was not
-    understood. LOOM_HOME names another stack than the one around this folder; LOOM_URL and
-    LOOM_TOKEN name one elsewhere.
+    Every command has --help with an example, and --json for programs. A command speaks to the
+    stack around this folder (or that of LOOM_HOME), unless --profile, LOOM_URL with LOOM_TOKEN,
+    LOOM_PROFILE or `loom profile use` names one elsewhere.
+
+    \b
+    Exit codes:
+      0    it worked
+      1    it failed, or was not acceptable
+      2    it was not understood
+      3    there is no such thing
+      4    refused: no valid token, or a role is missing
+      5    Loom, or a part that is needed, does not answer
+    `loom bead run` ends as its bead does, beside these:
+      0 succeeded, 1 failed, 6 cancelled, 7 blocked, 130 you left it running by Ctrl-C
+
+    \b
+    loom up
+    loom bead run shop --title 'Mend the sum' --patch mend.diff
     """
 
 

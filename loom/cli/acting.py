@@ -6,6 +6,7 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.known import BEAD
 from loom.clients.control import ControlClient
 from loom.clients.representation import bead_to_json, bulk_to_json
 from loom.domain.bead import Bead, NewBead
@@ -13,7 +14,7 @@ from loom.domain.bulk import MAX_BULK, Act, Bulk, BulkAnswer, Done, Verdict
 from loom.domain.priority import MAX_PRIORITY
 
 _reason = click.option("--reason", required=True, help="Why: it stands in the audit trail.")
-_ids = click.argument("bead_ids", metavar="ID...", nargs=-1, required=True)
+_ids = click.argument("bead_ids", metavar="ID...", type=BEAD, nargs=-1, required=True)
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say what would become of each.")
 
 
@@ -57,7 +58,11 @@ def _unblock(
 def unblock(
     ctx: click.Context, bead_ids: tuple[str, ...], reason: str, dry_run: bool, as_json: bool
 ) -> None:
-    """Let blocked beads go on, their spent budgets forgiven."""
+    """Let blocked beads go on, their spent budgets forgiven.
+
+    \b
+    loom bead unblock bd-1 bd-2 --reason 'the vendor is back'
+    """
     _unblock(ctx, bead_ids, reason, dry_run, as_json)
 
 
@@ -70,7 +75,11 @@ def unblock(
 def retry(
     ctx: click.Context, bead_ids: tuple[str, ...], reason: str, dry_run: bool, as_json: bool
 ) -> None:
-    """Try blocked beads again: the same as unblock. A closed bead is filed anew by `refile`."""
+    """Try blocked beads again: the same as unblock. A closed bead is filed anew by `refile`.
+
+    \b
+    loom bead retry bd-1 --reason 'the disk has room again'
+    """
     _unblock(ctx, bead_ids, reason, dry_run, as_json)
 
 
@@ -94,7 +103,7 @@ def priority(
 
 
 @click.command()
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @click.option("--for", "assignee", default="", metavar="NAME", help="Somebody else.")
 @click.option("--reason", default="taken at the command line", help="Why.")
 @output.as_json_option
@@ -103,23 +112,30 @@ def claim(bead_id: str, assignee: str, reason: str, as_json: bool) -> None:
 
     It stays open, since only an attempt is in progress; and only an attempt can prove it. Do what
     you have to, then release it, or cancel it.
+
+    \b
+    loom bead claim bd-1 --reason 'needs a person'
     """
     with profile.current().client() as client:
         told(client.claim_bead(bead_id, reason, assignee), as_json)
 
 
 @click.command()
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @click.option("--reason", default="released at the command line", help="Why.")
 @output.as_json_option
 def release(bead_id: str, reason: str, as_json: bool) -> None:
-    """Give a bead that somebody took by hand to the agents again."""
+    """Give a bead that somebody took by hand to the agents again.
+
+    \b
+    loom bead release bd-1
+    """
     with profile.current().client() as client:
         told(client.release_bead(bead_id, reason), as_json)
 
 
 @click.command()
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @click.option("--on", "waits_for", multiple=True, metavar="ID", help="It waits for that one.")
 @click.option("--not-on", "no_more", multiple=True, metavar="ID", help="It does so no more.")
 @output.as_json_option
@@ -145,10 +161,14 @@ def depend(
 
 
 @click.command()
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @output.as_json_option
 def refile(bead_id: str, as_json: bool) -> None:
-    """File the work of a bead anew, waiting for nothing: a closed bead never moves again."""
+    """File the work of a bead anew, waiting for nothing: a closed bead never moves again.
+
+    \b
+    loom bead refile bd-1
+    """
     with profile.current().client() as client:
         old = client.get_bead(bead_id)
         new = NewBead(

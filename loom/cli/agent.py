@@ -9,6 +9,8 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.group import Group
+from loom.cli.known import PROJECT
 from loom.clients.agents import agent_to_json
 from loom.clients.answers import every
 from loom.domain.presence import Agent, AgentState, AgentWish
@@ -29,7 +31,7 @@ _reason = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def agent() -> None:
     """Who works: agents, what each does, and how many there are.
 
@@ -39,11 +41,15 @@ def agent() -> None:
 
 
 @agent.command("list")
-@click.option("--project", "project_id", default="", help="Of one project.")
+@click.option("--project", "project_id", type=PROJECT, default="", help="Of one project.")
 @click.option("--state", type=click.Choice([state.value for state in AgentState]), help="In it.")
 @output.as_json_option
 def list_some(*, project_id: str, state: str | None, as_json: bool) -> None:
-    """Show agents."""
+    """Show agents.
+
+    \b
+    loom agent list --state lost
+    """
     wanted = AgentState(state) if state else None
     with profile.current().client() as client:
         found = list(every(lambda cursor: client.list_agents(project_id, wanted, 500, cursor)))
@@ -71,7 +77,11 @@ def list_some(*, project_id: str, state: str | None, as_json: bool) -> None:
 @click.argument("name")
 @output.as_json_option
 def show(name: str, as_json: bool) -> None:
-    """Show one agent."""
+    """Show one agent.
+
+    \b
+    loom agent show agent-shop@host
+    """
     with profile.current().client() as client:
         found = client.get_agent(name)
     if as_json:
@@ -101,7 +111,11 @@ def show(name: str, as_json: bool) -> None:
 @_reason
 @output.as_json_option
 def drain(name: str, reason: str, as_json: bool) -> None:
-    """Let an agent finish what it runs and take nothing more, over restarts too."""
+    """Let an agent finish what it runs and take nothing more, over restarts too.
+
+    \b
+    loom agent drain agent-shop@host --reason 'new disk'
+    """
     _told(_steer(name, "drain", reason), as_json)
 
 
@@ -110,7 +124,11 @@ def drain(name: str, reason: str, as_json: bool) -> None:
 @_reason
 @output.as_json_option
 def resume(name: str, reason: str, as_json: bool) -> None:
-    """Let a drained agent take work again."""
+    """Let a drained agent take work again.
+
+    \b
+    loom agent resume agent-shop@host
+    """
     _told(_steer(name, "resume", reason), as_json)
 
 
@@ -122,6 +140,9 @@ def stop(name: str, reason: str, as_json: bool) -> None:
     """Drain an agent and let it end; one of the stack here is not started again by `loom up`.
 
     One elsewhere ends with exit code 0: its own supervisor must not restart it for that.
+
+    \b
+    loom agent stop agent-shop@host
     """
     home = _local_home()
     try:
@@ -136,7 +157,7 @@ def stop(name: str, reason: str, as_json: bool) -> None:
 
 
 @agent.command()
-@click.argument("project_id", metavar="PROJECT")
+@click.argument("project_id", metavar="PROJECT", type=PROJECT)
 @click.option("--name", "label", default="", help="What stands behind the '@' in its name.")
 @click.option(
     "--concurrency", type=click.IntRange(1, 64), default=1, show_default=True,
@@ -148,6 +169,9 @@ def start(*, project_id: str, label: str, concurrency: int, as_json: bool) -> No
 
     It shares the project's queue, and has its own workspace, home and log. It is kept over
     `loom down` and `loom up` until `loom agent stop`. Naming one that runs changes its concurrency.
+
+    \b
+    loom agent start shop --concurrency 2
     """
     home = _local_home()
     if home is None or not Supervisor(home, home.ports()).pid:
@@ -188,7 +212,7 @@ def _words_for(act: str) -> str:
 def _local_home() -> Home | None:
     """The home of the stack here, unless the command speaks to a Loom elsewhere."""
     given = click.get_current_context().find_object(profile.Profile)
-    if given is not None or load(profile.RemoteSettings).url:
+    if given is not None or profile.elsewhere(load(profile.RemoteSettings)) is not None:
         return None
     home = profile.local_home()
     return home if home.agent_programs.is_dir() else None

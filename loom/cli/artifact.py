@@ -11,6 +11,7 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.known import BEAD
 from loom.clients.control import ControlClient
 from loom.clients.downloads import Kept, kept_to_json
 from loom.errors import Conflict
@@ -19,11 +20,15 @@ _ATTEMPT = click.option("--attempt", "epoch", type=click.IntRange(1), help="Of t
 
 
 @click.command("artifacts")
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @_ATTEMPT
 @output.as_json_option
 def list_artifacts(bead_id: str, epoch: int | None, as_json: bool) -> None:
-    """Show the files that attempts at a bead left."""
+    """Show the files that attempts at a bead left.
+
+    \b
+    loom bead artifacts bd-1
+    """
     with profile.current().client() as client:
         found = client.list_artifacts(bead_id, epoch or 0)
     if as_json:
@@ -47,13 +52,17 @@ def artifact() -> None:
 
 
 @artifact.command()
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @click.argument("name")
 @_ATTEMPT
 @click.option("-o", "--output", "target", help="Where to; its own name if not given, '-' for here.")
 @click.option("--force", is_flag=True, help="Overwrite what is there.")
 def get(bead_id: str, name: str, epoch: int | None, target: str | None, force: bool) -> None:
-    """Fetch a file, of the newest attempt that left one of this NAME; its hash is verified."""
+    """Fetch a file, of the newest attempt that left one of this NAME; its hash is verified.
+
+    \b
+    loom bead artifact get bd-1 out/report.html -o report.html
+    """
     place = Path(target or name.rpartition("/")[2])
     if target != "-" and place.exists() and not force:
         raise Conflict(f"{place} exists: --force overwrites it, -o names another place")

@@ -29,6 +29,10 @@ def audit(
 
     Every line carries a hash over itself and the line before: `verify` finds the first that was
     changed or taken away, and `export` writes all of it for keeping elsewhere.
+
+    \b
+    loom audit --target bd-1
+    loom audit --action bead.cancel --json
     """
     if context.invoked_subcommand is not None:
         return

@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.known import BEAD, PROJECT
 from loom.clients.answers import every
 from loom.clients.commenting import comment_to_json
 from loom.clients.control import ControlClient
@@ -26,7 +27,7 @@ def _text(words: tuple[str, ...]) -> str:
 
 
 @click.command()
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @click.argument("words", metavar="[TEXT|-]", nargs=-1)
 @output.as_json_option
 def comment(bead_id: str, words: tuple[str, ...], as_json: bool) -> None:
@@ -41,7 +42,7 @@ def comment(bead_id: str, words: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command("comment")
-@click.argument("project_id", metavar="PROJECT")
+@click.argument("project_id", metavar="PROJECT", type=PROJECT)
 @click.argument("words", metavar="[TEXT|-]", nargs=-1)
 @output.as_json_option
 def of_project(project_id: str, words: tuple[str, ...], as_json: bool) -> None:

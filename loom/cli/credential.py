@@ -8,6 +8,8 @@ from typing import Any, TextIO
 import click
 
 from loom.cli import output
+from loom.cli.group import Group
+from loom.cli.known import PROJECT
 from loom.cli.stack import current_home, in_words
 from loom.domain.credential import DEFAULT_USERNAME
 from loom.domain.identity import check_project_id
@@ -17,7 +19,7 @@ from loom.stack.accounts import Accounts, of_this_process
 from loom.stack.home import StackSettings
 
 
-@click.group()
+@click.group(cls=Group)
 def credential() -> None:
     """How the agents of this machine get into a private repository.
 
@@ -26,7 +28,7 @@ def credential() -> None:
 
 
 @credential.command("set")
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @click.option(
     "--token-file",
     type=click.File(),
@@ -39,9 +41,10 @@ def credential() -> None:
     type=click.File(),
     help="The hosts that may be spoken to; else one is believed the first time, and held to it.",
 )
+@output.as_json_option
 def set_(
     *, project_id: str, token_file: TextIO | None, username: str, ssh_key: TextIO | None,
-    known_hosts: TextIO | None,
+    known_hosts: TextIO | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Keep a token or an ssh key for project ID, in place of the one it had.
 
@@ -62,15 +65,23 @@ def set_(
         elif ssh_key is not None:
             hosts = known_hosts.read() if known_hosts is not None else ""
             gitaccess.put_key(home, accounts, project_id, ssh_key.read(), hosts)
-        for each in gitaccess.shown(home, project_id):
+        found = gitaccess.shown(home, project_id)
+    if as_json:
+        output.as_json({"credentials": [_as_json(each) for each in found]})
+    else:
+        for each in found:
             click.echo(f"project {project_id} has a {each.kind}: {each.fingerprint}")
 
 
 @credential.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @output.as_json_option
 def show(project_id: str, as_json: bool) -> None:
-    """Show what project ID has, by kind and fingerprint."""
+    """Show what project ID has, by kind and fingerprint.
+
+    \b
+    loom project credential show shop
+    """
     with in_words():
         check_project_id(project_id)
         found = gitaccess.shown(current_home(), project_id)
@@ -90,12 +101,20 @@ def show(project_id: str, as_json: bool) -> None:
 
 
 @credential.command()
-@click.argument("project_id", metavar="ID")
-def remove(project_id: str) -> None:
-    """Remove what project ID has on this machine."""
+@click.argument("project_id", metavar="ID", type=PROJECT)
+@output.as_json_option
+def remove(project_id: str, as_json: bool) -> None:
+    """Remove what project ID has on this machine.
+
+    \b
+    loom project credential remove shop
+    """
     with in_words():
         check_project_id(project_id)
         removed = gitaccess.remove(current_home(), project_id)
+    if as_json:
+        output.as_json({"removed": list(removed)})
+        return
     click.echo(f"removed: {', '.join(removed)}" if removed else "there was none")
 
 

@@ -36,7 +36,11 @@ def db() -> None:
 @click.argument("revision", default="head")
 @as_json_option
 def upgrade(revision: str, as_json: bool) -> None:
-    """Bring the schema to REVISION, the newest by default; safe to run twice at once."""
+    """Bring the schema to REVISION, the newest by default; safe to run twice at once.
+
+    \b
+    loom db upgrade
+    """
     try:
         before, after = migrate.upgrade(_settings(), revision)
     except LoomError as error:
@@ -52,7 +56,11 @@ def upgrade(revision: str, as_json: bool) -> None:
 @db.command()
 @as_json_option
 def current(as_json: bool) -> None:
-    """Print the version the schema is at, and the newest there is."""
+    """Print the version the schema is at, and the newest there is.
+
+    \b
+    loom db current
+    """
     try:
         version = migrate.version(_settings())
     except LoomError as error:

@@ -70,6 +70,9 @@ def demo(ctx: click.Context, timeout: float, as_json: bool) -> None:
 
     It makes a small repository with a bug in LOOM_HOME/demo, files the three, and shows what
     becomes of them. Every run files fresh ones. Exit code 1 if one does not end as it has to.
+
+    \b
+    loom demo
     """
     home = profile.local_home()
     with profile.of_stack(home).client() as client:

@@ -9,6 +9,8 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.group import Group
+from loom.cli.known import PROJECT
 from loom.clients.representation import dead_letter_to_json
 from loom.clients.trail import group_to_json, replay_to_json
 from loom.domain.replay import LetterState, Replay
@@ -20,11 +22,11 @@ SHOWN = 4_000
 _state = click.option(
     "--state", type=click.Choice([each.value for each in LetterState]), help="In that state alone."
 )
-_project = click.option("--project", "project_id", default="", help="Of one project.")
+_project = click.option("--project", "project_id", type=PROJECT, default="", help="Of one project.")
 _cursor = click.option("--cursor", default="", help="From the end of an earlier list.")
 
 
-@click.group()
+@click.group(cls=Group)
 def dlq() -> None:
     """Messages that nobody could handle: see why, replay them, or give them up.
 
@@ -45,7 +47,11 @@ def list_some(
     *, project_id: str, state: str | None, fingerprint: str, limit: int, cursor: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Show dead letters, newest first."""
+    """Show dead letters, newest first.
+
+    \b
+    loom dlq ls --project shop
+    """
     with profile.current().client() as client:
         page = client.list_dead_letters(project_id, limit, cursor, state or "", fingerprint)
     if as_json:
@@ -78,7 +84,11 @@ def list_some(
 @_cursor
 @output.as_json_option
 def groups(*, project_id: str, state: str | None, limit: int, cursor: str, as_json: bool) -> None:
-    """Show dead letters by their cause."""
+    """Show dead letters by their cause.
+
+    \b
+    loom dlq groups --state open
+    """
     with profile.current().client() as client:
         page = client.list_dead_letter_groups(project_id, state or "", limit, cursor)
     if as_json:
@@ -109,7 +119,11 @@ def groups(*, project_id: str, state: str | None, limit: int, cursor: str, as_js
 @click.argument("letter_id", metavar="ID", type=int)
 @output.as_json_option
 def show(letter_id: int, as_json: bool) -> None:
-    """Show one dead letter with its history and its body."""
+    """Show one dead letter with its history and its body.
+
+    \b
+    loom dlq show 12
+    """
     with profile.current().client() as client:
         found = client.get_dead_letter(letter_id)
     _tell_letter(found, as_json)
@@ -119,7 +133,11 @@ def show(letter_id: int, as_json: bool) -> None:
 @click.option("--group", "fingerprint", default="", help="Of one group.")
 @output.as_json_option
 def replays(fingerprint: str, as_json: bool) -> None:
-    """Show the replays of groups, newest first."""
+    """Show the replays of groups, newest first.
+
+    \b
+    loom dlq replays
+    """
     with profile.current().client() as client:
         page = client.list_replays(fingerprint)
     if as_json:
@@ -166,7 +184,12 @@ def replay(
     *, letter_id: int | None, fingerprint: str, reason: str, dry_run: bool, as_json: bool,
     rate: float, canary: bool,
 ) -> None:  # fmt: skip
-    """Send a letter's bead, or the message itself, on its way again."""
+    """Send a letter's bead, or the message itself, on its way again.
+
+    \b
+    loom dlq replay 12 --reason 'parser is mended'
+    loom dlq replay --group 1f2e3d4c5b6a7988 --canary --rate 5 --reason 'parser is mended'
+    """
     _check_which(letter_id, fingerprint)
     with profile.current().client() as client:
         if letter_id is not None:
@@ -192,7 +215,11 @@ def replay(
 def discard(
     *, letter_id: int | None, fingerprint: str, reason: str, dry_run: bool, as_json: bool
 ) -> None:
-    """Give a letter up, or every open one of a group."""
+    """Give a letter up, or every open one of a group.
+
+    \b
+    loom dlq discard 12 --reason 'filed by mistake'
+    """
     _check_which(letter_id, fingerprint)
     with profile.current().client() as client:
         if letter_id is not None:

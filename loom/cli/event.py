@@ -12,6 +12,8 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.group import Group
+from loom.cli.known import BEAD, PROJECT
 from loom.clients.control import ControlClient
 from loom.clients.eventstream import event_to_json, subject_of
 from loom.domain.event import EventFilter, EventLine
@@ -24,7 +26,7 @@ SHOWN = ("resolution", "reason", "outcome", "state", "by", "detail", "title", "h
 """What a line shows of an event's data, in this order."""
 
 
-@click.group()
+@click.group(cls=Group)
 def event() -> None:
     """What happens: every change of state, from beads to webhooks.
 
@@ -36,13 +38,13 @@ def event() -> None:
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--bead", "bead_id", default="", metavar="ID", help="Of this bead."),
+        click.option("--bead", "bead_id", type=BEAD, default="", metavar="ID", help="Of it."),
         click.option(
             "--type", "types", multiple=True, metavar="TYPE",
             help="As bead.closed or bead.*; may stand several times.",
         ),
         click.option(
-            "--project", "projects", multiple=True, metavar="ID",
+            "--project", "projects", type=PROJECT, multiple=True, metavar="ID",
             help="Of this project; may stand several times.",
         ),
     ):  # fmt: skip
@@ -62,7 +64,11 @@ def list_some(
     *, projects: tuple[str, ...], types: tuple[str, ...], bead_id: str, since: str, until: str,
     oldest_first: bool, limit: int, cursor: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show what has happened, newest first."""
+    """Show what has happened, newest first.
+
+    \b
+    loom event list --project shop --since 2026-05-01
+    """
     wants = EventFilter(
         frozenset(projects) or None, bead_id, types, _moment("since", since),
         _moment("until", until),
@@ -110,6 +116,9 @@ def tail(
     """Show the last events, and with -f what happens from then on.
 
     With -f it comes back by itself when the connection breaks off, and tells every event once.
+
+    \b
+    loom event tail -f --type bead.closed --json
     """
     wants = EventFilter(frozenset(projects) or None, bead_id, types)
     with profile.current().client() as client:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from loom.cli import output, profile
+from loom.cli.known import PROJECT
 from loom.clients.control import ControlClient
 from loom.clients.importing import verdicts_to_json
 from loom.domain.imports import plan
@@ -39,7 +40,7 @@ _SOURCES = click.Choice([each.value for each in Source])
 
 
 @click.command("import")
-@click.argument("project_id", metavar="PROJECT")
+@click.argument("project_id", metavar="PROJECT", type=PROJECT)
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--from", "source", type=_SOURCES, help="Whose file it is; by its name if left out.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -226,7 +227,7 @@ def _show(verdicts: Sequence[Verdict], *, dry_run: bool) -> None:
 
 
 @click.command("export")
-@click.argument("project_id", metavar="PROJECT")
+@click.argument("project_id", metavar="PROJECT", type=PROJECT)
 @click.option("--format", "kind", type=_SOURCES, default=Source.LOOM.value, show_default=True)
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False), help="A file.")
 def give_back(project_id: str, kind: str, target: str | None) -> None:

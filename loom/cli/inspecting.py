@@ -13,6 +13,7 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.known import PROJECT
 from loom.domain.project import Project
 from loom.domain.rules import Network
 from loom.errors import Invalid
@@ -28,7 +29,9 @@ NO_TEST, BAD_RECIPE = 1, 2
 @click.argument(
     "path", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path()
 )
-@click.option("--project", "project_id", help="By the rules of this project; asks the API.")
+@click.option(
+    "--project", "project_id", type=PROJECT, help="By the rules of this project; asks the API."
+)
 @click.option(
     "--network",
     type=click.Choice([each.value for each in Network]),

@@ -8,6 +8,7 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.known import BEAD, PROJECT
 from loom.cli.moment import ago
 from loom.clients.representation import bead_to_json
 from loom.domain.lifecycle import Resolution, State
@@ -18,7 +19,7 @@ _SINCE = "As 2026-05-01T09:00:00Z, or 90m for the last 90 minutes."
 
 
 @click.command("list")
-@click.option("--project", "project_ids", multiple=True, help="Of that project.")
+@click.option("--project", "project_ids", type=PROJECT, multiple=True, help="Of that project.")
 @click.option(
     "--state", "states", multiple=True, type=click.Choice([s.value for s in State]), help="In it."
 )
@@ -26,7 +27,7 @@ _SINCE = "As 2026-05-01T09:00:00Z, or 90m for the last 90 minutes."
 @click.option(
     "--priority", "priorities", multiple=True, type=click.IntRange(0, MAX_PRIORITY), help="Of it."
 )
-@click.option("--parent", default="", metavar="ID", help="Children of that bead.")
+@click.option("--parent", type=BEAD, default="", metavar="ID", help="Children of that bead.")
 @click.option("-q", "--text", default="", help="With that text in the title or the id.")
 @click.option("--reason", default="", help="With that text in why it is blocked, or failed.")
 @click.option("--assignee", default="", metavar="NAME", help="Taken by hand by that person.")

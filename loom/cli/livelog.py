@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from loom.cli import profile
+from loom.cli.known import BEAD
 from loom.clients.control import ControlClient
 from loom.clients.following import ATTEMPT, END, LogEvent, as_text, placed_to_json
 from loom.domain.lifecycle import Resolution
@@ -34,7 +35,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 @click.command("logs")
-@click.argument("bead_id", metavar="ID")
+@click.argument("bead_id", metavar="ID", type=BEAD)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the bead ends.")
 @click.option("--attempt", type=click.IntRange(1), default=None, help="This one alone.")
 @click.option(
@@ -51,6 +52,10 @@ def logs(
 
     With -f it goes on over to further attempts, and comes back by itself when the connection
     breaks off. It ends with the bead: exit code 0 if that succeeded, 1 if not.
+
+    \b
+    loom bead logs -f bd-1
+    loom bead logs bd-1 --attempt 2
     """
     if start == "now" and not follow:
         raise click.UsageError("--from now has no meaning without -f")

@@ -1,4 +1,4 @@
-"""Which Loom the command speaks to: the one that LOOM_URL names, else the local stack."""
+"""Which Loom the command speaks to: one elsewhere that is named, else the local stack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import httpx
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from loom.clients.control import ControlClient
+from loom.cli import profiles
+from loom.clients.control import TIMEOUT_S, ControlClient
 from loom.errors import Forbidden, Invalid
 from loom.settings import load
 from loom.settings.source import Settings
@@ -20,12 +21,13 @@ from loom.stack.ports import HOST
 
 
 class RemoteSettings(Settings):
-    """LOOM_URL and LOOM_TOKEN: another Loom than the local stack."""
+    """LOOM_URL and LOOM_TOKEN, or LOOM_PROFILE: another Loom than the local stack."""
 
     model_config = SettingsConfigDict(env_prefix="LOOM_")
 
     url: str = ""
     token: SecretStr = SecretStr("")
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,9 @@ class Profile:
     token: str
     transport: httpx.BaseTransport | None = None
 
-    def client(self) -> ControlClient:
+    def client(self, timeout_s: float = TIMEOUT_S) -> ControlClient:
         """A client; close it."""
-        return ControlClient(self.url, self.token, transport=self.transport)
+        return ControlClient(self.url, self.token, timeout_s=timeout_s, transport=self.transport)
 
 
 def local_home() -> Home:
@@ -70,10 +72,40 @@ def current() -> Profile:
     if given is not None:
         return given
     remote = load(RemoteSettings)
-    token = remote.token.get_secret_value()
-    if remote.url and not token:
-        raise Invalid("LOOM_URL is set and LOOM_TOKEN is not: `loom token show` there prints it")
-    if remote.url:
-        return Profile(remote.url, token)
+    found = elsewhere(remote)
+    if found is not None:
+        return found
     stack = of_stack(local_home())
-    return Profile(stack.url, token or stack.token)
+    return Profile(stack.url, remote.token.get_secret_value() or stack.token)
+
+
+def elsewhere(remote: RemoteSettings) -> Profile | None:
+    """The Loom that `--profile`, LOOM_URL, LOOM_PROFILE or `loom profile use` names, in this order;
+    None where the local stack is meant. Raises Invalid for half a one, NotFound for an unknown one.
+    """
+    asked = click.get_current_context().find_root().params.get("profile_name") or ""
+    if remote.url and not asked:
+        token = remote.token.get_secret_value()
+        if not token:
+            raise Invalid(
+                "LOOM_URL is set and LOOM_TOKEN is not: `loom token show` there prints it"
+            )
+        return Profile(remote.url, token)
+    kept = profiles.read(profiles.place())
+    name = asked or remote.profile or (kept.used if not load(StackSettings).home else "")
+    if not name:
+        return None
+    one = kept.of(name)
+    return Profile(one.url, one.token)
+
+
+def local_urls() -> dict[str, str]:
+    """Where Flower and RabbitMQ's pages are, if the command speaks to the stack here; else none."""
+    given = click.get_current_context().find_object(Profile)
+    if given is not None or elsewhere(load(RemoteSettings)) is not None:
+        return {}
+    ports = local_home().ports()
+    return {name: f"http://{HOST}:{ports.of(port)}" for name, port in _PAGES.items()}
+
+
+_PAGES = {"flower": "flower", "rabbitmq": "management"}

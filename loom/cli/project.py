@@ -13,6 +13,8 @@ from rich.markup import escape
 from loom.cli import comment, inspecting, output, profile, ruling
 from loom.cli.argv import Argv
 from loom.cli.credential import credential
+from loom.cli.group import Group
+from loom.cli.known import PROJECT
 from loom.clients.representation import project_to_json
 from loom.domain import rulebook
 from loom.domain.project import (
@@ -27,7 +29,7 @@ from loom.domain.project import (
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def project() -> None:
     """Repositories that Loom works on."""
 
@@ -37,7 +39,7 @@ project.add_command(comment.of_project)
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @click.argument("repository")
 @click.option("--name", default="", help="A name for people.")
 @click.option("--branch", default="main", show_default=True, help="The branch beads start from.")
@@ -113,7 +115,11 @@ def add(
 @project.command("list")
 @output.as_json_option
 def list_all(as_json: bool) -> None:
-    """Show every project."""
+    """Show every project.
+
+    \b
+    loom project list
+    """
     found: list[Project] = []
     cursor = ""
     with profile.current().client() as client:
@@ -142,10 +148,14 @@ def list_all(as_json: bool) -> None:
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @output.as_json_option
 def show(project_id: str, as_json: bool) -> None:
-    """Show one project."""
+    """Show one project.
+
+    \b
+    loom project show shop
+    """
     with profile.current().client() as client:
         found = client.get_project(project_id)
     if as_json:
@@ -170,7 +180,7 @@ def show(project_id: str, as_json: bool) -> None:
 
 
 @project.command("set")
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @click.option(
     "--weight", type=click.IntRange(1, MAX_WEIGHT), help="Its share beside other projects."
 )
@@ -193,7 +203,11 @@ def set_limits(
     *, project_id: str, weight: int | None, max_in_progress: int | None,
     max_attempts: int | None, queue_window: int | None, as_json: bool, **rules: Any,
 ) -> None:  # fmt: skip
-    """Set a project's share, limits and rules; what is not named stays as it is."""
+    """Set a project's share, limits and rules; what is not named stays as it is.
+
+    \b
+    loom project set shop --max-in-progress 4 --limit memory=2G
+    """
     change = ProjectChange(
         weight=weight,
         max_in_progress=max_in_progress,
@@ -207,7 +221,7 @@ def set_limits(
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @click.option("--name", help="A name for people.")
 @click.option("--repository", help="What git clones: a path, ssh or https.")
 @click.option("--branch", help="The branch beads start from.")
@@ -243,47 +257,67 @@ _why = click.option(
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @_why
 @output.as_json_option
 def pause(project_id: str, reason: str, as_json: bool) -> None:
-    """Let nothing of a project start; what runs goes on to its end."""
+    """Let nothing of a project start; what runs goes on to its end.
+
+    \b
+    loom project pause shop --reason 'the tests lie'
+    """
     _steer(project_id, "pause", reason, as_json=as_json)
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @_why
 @output.as_json_option
 def drain(project_id: str, reason: str, as_json: bool) -> None:
-    """Finish what was begun of a project, further attempts included; begin nothing else."""
+    """Finish what was begun of a project, further attempts included; begin nothing else.
+
+    \b
+    loom project drain shop --reason 'release on Friday'
+    """
     _steer(project_id, "drain", reason, as_json=as_json)
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @_why
 @output.as_json_option
 def resume(project_id: str, reason: str, as_json: bool) -> None:
-    """Let a paused or draining project go on."""
+    """Let a paused or draining project go on.
+
+    \b
+    loom project resume shop
+    """
     _steer(project_id, "resume", reason, as_json=as_json)
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @click.option("--reason", required=True, help="Why: it stands in the audit trail.")
 @output.as_json_option
 def close(project_id: str, reason: str, as_json: bool) -> None:
-    """Close a project: it takes no new beads, and nothing of it starts until it is reopened."""
+    """Close a project: it takes no new beads, and nothing of it starts until it is reopened.
+
+    \b
+    loom project close shop --reason 'moved elsewhere'
+    """
     _steer(project_id, "close", reason, as_json=as_json)
 
 
 @project.command()
-@click.argument("project_id", metavar="ID")
+@click.argument("project_id", metavar="ID", type=PROJECT)
 @_why
 @output.as_json_option
 def reopen(project_id: str, reason: str, as_json: bool) -> None:
-    """Let a closed project go on."""
+    """Let a closed project go on.
+
+    \b
+    loom project reopen shop
+    """
     _steer(project_id, "reopen", reason, as_json=as_json)
 
 

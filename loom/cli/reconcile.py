@@ -25,6 +25,9 @@ def reconcile(ctx: click.Context, *, repair: bool, grace_s: float | None, as_jso
 
     Exit code 1 when something is unaccounted for: a bead that neither would ever end. With
     --repair the numbers are those from before it, and the exit code is 1 when something is left.
+
+    \b
+    loom reconcile
     """
     with profile.current().client() as client:
         done = client.reconcile(repair=repair, grace_s=grace_s)

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from loom.cli import admins, output, profile
+from loom.cli.exits import failed
+from loom.cli.group import Group
 from loom.cli.output import as_json_option
 from loom.errors import LoomError
 from loom.settings import load
@@ -38,7 +40,7 @@ MARKS = {
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """A LoomError ends the command with its words and exit code 1."""
+    """A LoomError ends the command with its words and its exit code."""
     try:
         yield
     except PermissionError as error:
@@ -46,7 +48,7 @@ def in_words() -> Iterator[None]:
             f"{error.filename} belongs to the user who started the stack: run this as that user"
         ) from error
     except LoomError as error:
-        raise click.ClickException(error.detail) from error
+        raise failed(error) from error
 
 
 def current_home() -> Home:
@@ -110,7 +112,11 @@ def up(timeout: float, as_json: bool) -> None:
 @click.command()
 @as_json_option
 def down(as_json: bool) -> None:
-    """Stop Loom: every process, in order. The data stay in LOOM_HOME for the next `loom up`."""
+    """Stop Loom: every process, in order. The data stay in LOOM_HOME for the next `loom up`.
+
+    \b
+    loom down
+    """
     with in_words():
         home = current_home()
         ended = Stack(home, home.ports()).down() if (home.path / "stack.json").exists() else 0
@@ -131,6 +137,10 @@ def status(context: click.Context, check: bool, as_json: bool) -> None:
 
     A service is running (it answers), waiting (for a part that it needs), starting, backoff (it
     ended and will be started again), stopped or failed.
+
+    \b
+    loom status
+    loom status --check --json
     """
     with in_words():
         home = current_home()
@@ -175,6 +185,9 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
     It looks at programs and versions, users, the sandbox, disk, limits, secrets, ports, services,
     the broker's settings and alarms, and where the broker differs from Loom's topology.
+
+    \b
+    loom doctor
     """
     with in_words():
         settings = load(StackSettings)
@@ -196,7 +209,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     context.exit(1 if failed else 0)
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Tokens for programs, and the secrets that the first `loom up` generated (`show`)."""
 
@@ -214,6 +227,7 @@ def show(service: str, as_json: bool) -> None:
     """Print a token or password of the stack on this machine.
 
     \b
+    loom token show --service flower
     curl -H "Authorization: Bearer $(loom token show)" http://127.0.0.1:8080/api/v1/projects
     """
     names = {

@@ -55,7 +55,11 @@ def create(
 @click.option("--all", "everything", is_flag=True, help="Revoked ones too.")
 @output.as_json_option
 def list_(everything: bool, as_json: bool) -> None:
-    """List tokens: what each may do, until when, and when it was last used."""
+    """List tokens: what each may do, until when, and when it was last used.
+
+    \b
+    loom token list --all
+    """
     with profile.current().client() as client:
         found = list(every(lambda cursor: client.list_tokens(cursor=cursor)))
     shown = [each for each in found if everything or each.revoked_at is None]
@@ -85,7 +89,11 @@ def list_(everything: bool, as_json: bool) -> None:
 @click.argument("token_id", metavar="ID")
 @output.as_json_option
 def revoke(token_id: str, as_json: bool) -> None:
-    """Revoke a token, by the id that the list shows or the token itself. It ends at once."""
+    """Revoke a token, by the id that the list shows or the token itself. It ends at once.
+
+    \b
+    loom token revoke 1f2e3d4c5b6a
+    """
     # Whoever found a token somewhere has just that; its secret stays here.
     parts = token_id.split("_")
     id_ = parts[1] if len(parts) == 3 and parts[0] == "loom" else token_id

@@ -8,6 +8,7 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.group import Group
 from loom.clients.accounts import user_to_json
 from loom.clients.answers import every
 from loom.domain.access import Role
@@ -25,7 +26,7 @@ in_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """People: who may log in, and what they may do.
 
@@ -70,7 +71,11 @@ def add(
 @user.command("list")
 @output.as_json_option
 def list_(as_json: bool) -> None:
-    """List users and their roles."""
+    """List users and their roles.
+
+    \b
+    loom user list
+    """
     with profile.current().client() as client:
         found = list(every(lambda cursor: client.list_users(cursor=cursor)))
     if as_json:
@@ -114,7 +119,11 @@ def grant(name: str, role: str, project: str, as_json: bool) -> None:
 @click.option("--project", default="", metavar="ID", help="There; else the one in every project.")
 @output.as_json_option
 def revoke(name: str, project: str, as_json: bool) -> None:
-    """Take a role away from a user."""
+    """Take a role away from a user.
+
+    \b
+    loom user revoke ada --project shop
+    """
     with profile.current().client() as client:
         _told(client.revoke_role(name, project), as_json)
 
@@ -123,7 +132,11 @@ def revoke(name: str, project: str, as_json: bool) -> None:
 @click.argument("name")
 @output.as_json_option
 def disable(name: str, as_json: bool) -> None:
-    """Let a user in no more; their logins end at once. Tokens that they made stay: `loom token`."""
+    """Let a user in no more; their logins end at once. Tokens that they made stay: `loom token`.
+
+    \b
+    loom user disable ada
+    """
     with profile.current().client() as client:
         _told(client.enable_user(name, enabled=False), as_json)
 
@@ -132,7 +145,11 @@ def disable(name: str, as_json: bool) -> None:
 @click.argument("name")
 @output.as_json_option
 def enable(name: str, as_json: bool) -> None:
-    """Let a disabled user in again."""
+    """Let a disabled user in again.
+
+    \b
+    loom user enable ada
+    """
     with profile.current().client() as client:
         _told(client.enable_user(name, enabled=True), as_json)
 

@@ -8,6 +8,8 @@ import click
 from rich.markup import escape
 
 from loom.cli import output, profile
+from loom.cli.group import Group
+from loom.cli.known import PROJECT
 from loom.clients.control import ControlClient
 from loom.clients.hooks import delivery_to_json, webhook_to_json
 from loom.domain.webhook import (
@@ -26,7 +28,7 @@ _id = click.argument("webhook_id", metavar="ID")
 _reason = click.option("--reason", default="", help="Why: it stands in the audit trail.")
 
 
-@click.group()
+@click.group(cls=Group)
 def webhook() -> None:
     """Who is told of what happens: each event is posted to a URL, signed.
 
@@ -41,7 +43,9 @@ def webhook() -> None:
 
 @webhook.command("add")
 @click.argument("url")
-@click.option("--project", "project_id", default="", metavar="ID", help="Of this project alone.")
+@click.option(
+    "--project", "project_id", type=PROJECT, default="", metavar="ID", help="Of this project alone."
+)
 @click.option(
     "--type", "types", multiple=True, metavar="TYPE",
     help="As bead.closed or bead.*; may stand several times. Without it: all.",
@@ -49,7 +53,11 @@ def webhook() -> None:
 @click.option("--secret", default="", help="whsec_ and base64; left out, one is made.")
 @output.as_json_option
 def add(*, url: str, project_id: str, types: tuple[str, ...], secret: str, as_json: bool) -> None:
-    """Tell URL of events from now on. Its secret is shown this once."""
+    """Tell URL of events from now on. Its secret is shown this once.
+
+    \b
+    loom webhook add https://chat.example/hooks --type bead.closed --project shop
+    """
     with profile.current().client() as client:
         made = client.add_webhook(NewWebhook(url, project_id, types, secret))
     if as_json:
@@ -62,7 +70,11 @@ def add(*, url: str, project_id: str, types: tuple[str, ...], secret: str, as_js
 @webhook.command("list")
 @output.as_json_option
 def list_all(*, as_json: bool) -> None:
-    """Show all webhooks."""
+    """Show all webhooks.
+
+    \b
+    loom webhook list
+    """
     with profile.current().client() as client:
         found = client.list_webhooks()
     if as_json:
@@ -85,7 +97,11 @@ def list_all(*, as_json: bool) -> None:
 @_id
 @output.as_json_option
 def show(*, webhook_id: str, as_json: bool) -> None:
-    """Show one webhook."""
+    """Show one webhook.
+
+    \b
+    loom webhook show wh-1
+    """
     with profile.current().client() as client:
         _tell(client.get_webhook(webhook_id), as_json=as_json)
 
@@ -93,7 +109,9 @@ def show(*, webhook_id: str, as_json: bool) -> None:
 @webhook.command("change")
 @_id
 @click.option("--url", default=None, help="Another URL.")
-@click.option("--project", "project_id", default=None, help="Of this project; '' for all.")
+@click.option(
+    "--project", "project_id", type=PROJECT, default=None, help="Of this project; '' for all."
+)
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="These types instead.")
 @click.option("--on/--off", "active", default=None, help="Switch it on again, or off.")
 @output.as_json_option
@@ -101,7 +119,11 @@ def change(
     *, webhook_id: str, url: str | None, project_id: str | None, types: tuple[str, ...],
     active: bool | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Change a webhook. Off, it is owed nothing new; on again, its failures are forgotten."""
+    """Change a webhook. Off, it is owed nothing new; on again, its failures are forgotten.
+
+    \b
+    loom webhook change wh-1 --off
+    """
     with profile.current().client() as client:
         wished = WebhookChange(url, project_id, types or None, active)
         _tell(client.change_webhook(webhook_id, wished), as_json=as_json)
@@ -111,7 +133,11 @@ def change(
 @_id
 @output.as_json_option
 def remove(*, webhook_id: str, as_json: bool) -> None:
-    """Remove a webhook with its deliveries, also those that wait."""
+    """Remove a webhook with its deliveries, also those that wait.
+
+    \b
+    loom webhook remove wh-1
+    """
     with profile.current().client() as client:
         client.remove_webhook(webhook_id)
     if as_json:
@@ -126,7 +152,11 @@ def remove(*, webhook_id: str, as_json: bool) -> None:
 @output.as_json_option
 @click.pass_context
 def test(ctx: click.Context, *, webhook_id: str, timeout_s: float, as_json: bool) -> None:
-    """Send a delivery that tells of nothing, and say what came of it: exit code 0 if it arrived."""
+    """Send a delivery that tells of nothing, and say what came of it: exit code 0 if it arrived.
+
+    \b
+    loom webhook test wh-1
+    """
     with profile.current().client() as client:
         sent = client.test_webhook(webhook_id)
         tried = _await(client, sent, timeout_s)
@@ -149,7 +179,11 @@ def test(ctx: click.Context, *, webhook_id: str, timeout_s: float, as_json: bool
 def deliveries(
     *, webhook_id: str, state: str | None, limit: int, cursor: str, as_json: bool
 ) -> None:
-    """Show deliveries, newest first; the dead ones are those that nobody tries again."""
+    """Show deliveries, newest first; the dead ones are those that nobody tries again.
+
+    \b
+    loom webhook deliveries wh-1 --state dead
+    """
     with profile.current().client() as client:
         page = client.list_deliveries(webhook_id, state or "", limit, cursor)
     if as_json:
@@ -180,7 +214,11 @@ def deliveries(
 def redeliver(
     *, webhook_id: str, delivery_id: int | None, all_dead: bool, reason: str, as_json: bool
 ) -> None:
-    """Send a delivery that has ended again, or all dead ones; the event keeps its id."""
+    """Send a delivery that has ended again, or all dead ones; the event keeps its id.
+
+    \b
+    loom webhook redeliver wh-1 --all-dead
+    """
     _steer(webhook_id, "redeliver", delivery_id, all_dead, reason, as_json=as_json)
 
 
@@ -193,7 +231,11 @@ def redeliver(
 def discard(
     *, webhook_id: str, delivery_id: int | None, all_dead: bool, reason: str, as_json: bool
 ) -> None:
-    """Give a dead delivery up, or all of them."""
+    """Give a dead delivery up, or all of them.
+
+    \b
+    loom webhook discard wh-1 --all-dead
+    """
     _steer(webhook_id, "discard", delivery_id, all_dead, reason, as_json=as_json)
 
 

@@ -16,11 +16,10 @@ from loom.clients.representation import (
     dead_letter_from_json,
     project_path,
 )
-from loom.clients.steering import GroupReplay
 from loom.domain.audit import AuditLine
 from loom.domain.bead import Bead
 from loom.domain.bulk import Bulk, BulkAnswer
-from loom.domain.replay import LetterGroup, Replay
+from loom.domain.replay import GroupReplay, LetterGroup, Replay
 from loom.messaging.deadletter import DeadLetter
 
 
@@ -30,6 +29,10 @@ class OperatingCalls:
     _get: Callable[..., Any]
     _post: Callable[..., Any]
     _ask: Callable[..., Any]
+
+    def status(self) -> dict[str, Any]:
+        """How every service is, and what waits where."""
+        return dict(self._get(f"{API}/status"))
 
     def cancel_bead(self, bead_id: str, reason: str) -> Bead:
         """Give a bead up; the bead then. Raises NotFound, IllegalTransition."""

@@ -9,22 +9,11 @@ from typing import Any
 from loom.clients.answers import Page
 from loom.domain.audit import AuditLine, Intervention
 from loom.domain.bead import Bead
-from loom.domain.replay import LetterGroup, Replay
+from loom.domain.replay import GroupReplay, LetterGroup, Replay
 from loom.messaging.deadletter import DeadLetter
 from loom.rpc import codec
 from loom.rpc.v1 import database_pb2 as pb
 from loom.rpc.v1 import database_pb2_grpc
-
-
-@dataclass(frozen=True, slots=True)
-class GroupReplay:
-    """The answer to the replay of a group. matching: its open letters before.
-
-    replay: None for a dry run, and where nothing matches.
-    """
-
-    matching: int
-    replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)

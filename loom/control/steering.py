@@ -8,14 +8,13 @@ from typing import Protocol
 from flask import g
 
 from loom.clients.answers import Page
-from loom.clients.steering import GroupReplay
 from loom.control import body
 from loom.control.requests.reading import read_body
 from loom.control.requests.steering import ReasonIn, ReplayIn, SettleIn
 from loom.domain.audit import AuditLine, Intervention
 from loom.domain.bead import Bead
 from loom.domain.bulk import Bulk, BulkAnswer
-from loom.domain.replay import LetterGroup, Replay
+from loom.domain.replay import GroupReplay, LetterGroup, Replay
 from loom.messaging.deadletter import DeadLetter
 from loom.telemetry import traces
 

@@ -78,6 +78,17 @@ class Replay:
     ended_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GroupReplay:
+    """The answer to the replay of a group. matching: its open letters before.
+
+    replay: None for a dry run, and where nothing matches.
+    """
+
+    matching: int
+    replay: Replay | None = None
+
+
 def check_rate(rate_per_s: float) -> float:
     """The rate, or the default for 0; raises Invalid."""
     if not 0 <= rate_per_s <= MAX_RATE:

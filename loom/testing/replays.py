@@ -8,12 +8,19 @@ from datetime import datetime
 from typing import Any
 
 from loom.clients.answers import Page
-from loom.clients.steering import GroupReplay
 from loom.database import interventions
 from loom.database.changes import Standing
 from loom.domain.audit import Intervention, check_intervention
 from loom.domain.identity import new_message_id
-from loom.domain.replay import BATCH, LetterState, Replay, ReplayState, allowance, check_rate
+from loom.domain.replay import (
+    BATCH,
+    GroupReplay,
+    LetterState,
+    Replay,
+    ReplayState,
+    allowance,
+    check_rate,
+)
 from loom.errors import Conflict
 from loom.messaging.deadletter import DeadLetter
 from loom.testing.pages import downwards

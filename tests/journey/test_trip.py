@@ -16,7 +16,7 @@ import workshop
 from conftest import Loom, eventually
 
 from loom.cli import calculator
-from loom.cli.bead import follow
+from loom.cli.waiting import follow
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.evidence import FailureClass
 from loom.domain.project import Project

@@ -18,7 +18,7 @@ import real_report
 from real_packages import PACKAGES
 
 from loom.cli import profile
-from loom.cli.bead import follow
+from loom.cli.waiting import follow
 from loom.clients.control import ControlClient
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.settings import AgentSettings

@@ -248,10 +248,10 @@ def test_waiting_outlives_a_ledger_that_is_away_for_a_moment() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("bead", "show", "none"), 1, "there is no bead none"),
-        (("bead", "attempts", "none"), 1, "there is no bead none"),
-        (("bead", "list", "--project", "none"), 1, "there is no project none"),
-        (("bead", "file", "none", "--title", "x"), 1, "there is no project none"),
+        (("bead", "show", "none"), 3, "there is no bead none"),
+        (("bead", "attempts", "none"), 3, "there is no bead none"),
+        (("bead", "list", "--project", "none"), 3, "there is no project none"),
+        (("bead", "file", "none", "--title", "x"), 3, "there is no project none"),
         (("bead", "file", "shop", "--title", ""), 1, "title: has to say something"),
         (("bead", "file", "shop", "--title", "a\nb", "--id", "X"), 1, "id: 'X' is not a bead id"),
         (("project", "add", "Bad", "/x"), 1, "not a project id"),
@@ -278,7 +278,7 @@ def test_what_goes_wrong_is_said_in_words_with_an_exit_code(
 def test_a_wrong_token_is_said_in_words(shell: Shell) -> None:
     result = Shell(shell.api, token="wrong").run("bead", "list")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "loom token show" in result.stderr
 
 
@@ -289,7 +289,7 @@ def test_a_loom_that_is_not_there_is_said_in_words(monkeypatch: pytest.MonkeyPat
     profile = Profile("http://loom", "x", httpx.MockTransport(refuse))
     result = CliRunner().invoke(cli, ["bead", "list"], obj=profile)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 5
     assert "nothing answers at http://loom" in result.stderr
 
 
@@ -318,7 +318,7 @@ def test_without_a_stack_the_way_out_is_named(
 
     result = CliRunner().invoke(cli, ["bead", "list"])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "Run `loom up`" in result.stderr
 
 
