@@ -77,7 +77,7 @@ def places(bead: Bead, project: Project, api: str, local: dict[str, str]) -> lis
                 "RabbitMQ",
                 f"{rabbit}/#/queues/loom/loom.tasks.{project.id}",
                 f"loom queue show {project.id}",
-                f"message_id and correlation header of its message in loom.tasks.{project.id} "
+                f"the header `id` of its message in loom.tasks.{project.id} "
                 f"while it waits, or in {dead_key(project.id)}: `loom dlq ls --project "
                 f"{project.id}`",
             ),
