@@ -49,6 +49,8 @@ from loom.control.pages import (
     overview,
     projects,
     queues,
+    records,
+    services,
 )
 from loom.control.pages.desk import Desk, Links
 
@@ -57,7 +59,7 @@ __all__ = ["Desk", "Links", "frame", "install"]
 
 def blueprints(desk: Desk) -> Sequence[Blueprint]:
     """Every page but the overview."""
-    nouns = (beads, bead, agents, projects, queues, deadletters)
+    nouns = (beads, bead, agents, projects, queues, deadletters, services, records)
     return tuple(noun.routes(desk) for noun in nouns)
 
 

@@ -37,7 +37,15 @@ function letter(answer) {
   ];
 }
 
-const KINDS = { reconcile, settle, letter };
+function verdict(answer) {
+  return [
+    el("div", { class: `notice is-${answer.broken ? "bad" : "good"}` }, el("strong", {}, answer.broken
+      ? `The trail is broken at line ${number(answer.broken)}: ${answer.why}`
+      : `All ${many(answer.lines, "line is", "lines are")} as written`)),
+  ];
+}
+
+const KINDS = { reconcile, settle, letter, verdict };
 
 export function start() {
   document.addEventListener("loom:acted", ({ detail: { element, answer } }) => {
