@@ -180,7 +180,7 @@ class Desk:
         good = f"/beads/{self.beads['good'].id}"
         return [
             "/dead-letters", "/dead-letters/1", "/dead-letters/groups/f",
-            "/services", "/events", "/audit",
+            "/services", "/events", "/audit", "/access", "/me",
             "/queues", "/projects", "/projects/new", "/projects/zoo", "/projects/yard",
             "/", "/?window=day", "/beads", "/beads?view=table", "/beads/new",
             "/beads?view=table&state=blocked&sort=priority&find=o&project=zoo&priority=2",

@@ -133,6 +133,8 @@ LEAST: dict[tuple[str, str], tuple[Role | None, str]] = {
     ("GET", "/services"): (V, SOME),
     ("GET", "/events"): (V, SOME),
     ("GET", "/audit"): (V, ALL),
+    ("GET", "/access"): (A, ALL),
+    ("GET", "/me"): (None, SELF),
     ("GET", "/dead-letters"): (V, SOME),
     ("GET", "/dead-letters/<int:letter_id>"): (V, HERE),
     ("GET", "/dead-letters/groups/<fingerprint>"): (V, HERE),

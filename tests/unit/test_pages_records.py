@@ -1,4 +1,4 @@
-"""The pages of services, of events and of the audit trail."""
+"""The pages of services, of events, of the audit trail and of access."""
 
 from __future__ import annotations
 
@@ -57,3 +57,23 @@ def test_the_trail_tells_who_did_what_and_why(desk: Desk) -> None:
 
 def test_the_trail_is_filtered_by_the_act(desk: Desk) -> None:
     assert "No line passes these filters" in desk.page("/audit?action=no.such").words()
+
+
+def test_access_shows_people_and_tokens_with_their_roles(desk: Desk) -> None:
+    desk.token(yard=Role.OPERATOR)
+    page = desk.page("/access")
+    assert "operator in yard" in page.words()
+    assert any(
+        each.attributes.get("data-to", "").endswith("/revoke") for each in page.all("button")
+    )
+
+
+def test_access_is_for_admins_of_everything(desk: Desk) -> None:
+    for roles in ({"role": Role.OPERATOR}, {"yard": Role.ADMIN}):
+        assert desk.get("/access", **desk.token(**roles)).status_code == 403
+
+
+def test_a_program_is_told_that_it_has_no_login(desk: Desk) -> None:
+    page = desk.page("/me", **desk.token(yard=Role.VIEWER))
+    assert "viewer in yard" in page.words()
+    assert "You came with a token" in page.words()

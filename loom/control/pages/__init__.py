@@ -47,6 +47,7 @@ from loom.control.pages import (
     deadletters,
     frame,
     overview,
+    people,
     projects,
     queues,
     records,
@@ -59,7 +60,7 @@ __all__ = ["Desk", "Links", "frame", "install"]
 
 def blueprints(desk: Desk) -> Sequence[Blueprint]:
     """Every page but the overview."""
-    nouns = (beads, bead, agents, projects, queues, deadletters, services, records)
+    nouns = (beads, bead, agents, projects, queues, deadletters, services, records, people)
     return tuple(noun.routes(desk) for noun in nouns)
 
 

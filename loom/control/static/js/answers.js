@@ -1,5 +1,5 @@
 // What an action answered, shown where `data-answer` says: a comparison, or what a dry run found.
-import { el } from "./dom.js";
+import { el, icon } from "./dom.js";
 
 const number = (count) => new Intl.NumberFormat("en").format(count).replaceAll(",", "\u202f");
 const many = (count, one, several) => `${number(count)} ${count === 1 ? one : several}`;
@@ -45,7 +45,16 @@ function verdict(answer) {
   ];
 }
 
-const KINDS = { reconcile, settle, letter, verdict };
+/** A secret, which is shown this once; choosing it copies well. */
+function secret(words, text) {
+  return [el("div", { class: "notice is-good" }, el("div", {}, el("strong", {}, words), el("p", {}, el("span", { class: "command" }, el("code", {}, text),
+    el("button", { type: "button", class: "copy", "data-copy": text, "aria-label": "Copy it" }, icon("copy", "small"))))))];
+}
+
+const password = (answer) => (answer.password ? secret("The password, shown this once:", answer.password) : []);
+const token = (answer) => secret("The token, shown this once:", answer.token);
+
+const KINDS = { reconcile, settle, letter, verdict, password, token };
 
 export function start() {
   document.addEventListener("loom:acted", ({ detail: { element, answer } }) => {
