@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from loom.testing.infrastructure import (
     Infrastructure,
@@ -29,9 +30,27 @@ settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("short")
 
 
+JOURNEYS = "tests/journey/"
+SHORT_DRILL = f"{JOURNEYS}test_short_drill.py"
+"""It makes a stack of its own, to break it."""
 FOLDER = "loom_infrastructure_folder"
 """What a process of xdist's is told: where the servers are that it shares with the others."""
 _folder = pytest.StashKey[Path]()
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests stay in one process, and so do all that share the stack of the journeys."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        of_the_stack = file.startswith(JOURNEYS) and file != SHORT_DRILL
+        return JOURNEYS if of_the_stack else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Group tests by what they share, where `--dist loadfile` asks for that."""
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(optionalhook=True)

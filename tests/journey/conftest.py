@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ import pytest
 
 from loom.cli import profile
 from loom.clients.control import ControlClient
-from loom.stack import remains
+from loom.stack import remains, services
 from loom.stack.home import Home
+from loom.stack.lifecycle import Stack
+from loom.stack.observe import Observer, Service
 from loom.testing.infrastructure import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,10 +37,11 @@ def eventually(what: str, holds: Callable[[], bool], within_s: float = 60.0) -> 
 
 @dataclass(frozen=True)
 class Loom:
-    """The stack, by its command line and by its API."""
+    """The stack, by its command line and by its API. started: what the first `loom up` told."""
 
     home: Home
     environment: dict[str, str]
+    started: dict[str, Any] = field(default_factory=dict)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `loom` with these words."""
@@ -73,6 +76,10 @@ class Loom:
         """Every service by its name."""
         return {each["name"]: each for each in self.document("status")["services"]}
 
+    def seen(self) -> dict[str, Service]:
+        """The same without a command's start, for who looks again and again."""
+        return {each.name: each for each in Observer(self.home, self.home.ports()).look()}
+
     def client(self) -> ControlClient:
         """A client of the API."""
         return profile.of_stack(self.home).client()
@@ -103,12 +110,16 @@ def loom() -> Iterator[Loom]:
         | {"PYTHONPATH": str(ROOT)},
     )
     try:
-        up = started.run("up")
-        assert up.returncode == 0, up.stdout + up.stderr
+        started.started.update(started.document("up"))
         yield started
         down = started.run("down")
         assert down.returncode == 0, down.stdout + down.stderr
         assert remains.of(started.home) == []
+        assert not Stack(started.home, started.home.ports()).supervisor.pid
+        stopped = started.services()
+        assert {each["state"] for each in stopped.values()} == {"stopped"}
+        agents = {file.stem for file in started.home.agent_programs.glob("*.conf")}
+        assert {*services.INFRASTRUCTURE, *services.LOOM, *agents} == stopped.keys()
     finally:
         remains.end(started.home, patience_s=0)
         shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from loom.cli.waiting import follow
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.evidence import FailureClass
 from loom.domain.project import Project
-from loom.stack import credentials
+from loom.stack import credentials, services
 from loom.stack.home import Home, StackSettings
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -159,16 +159,15 @@ def test_a_demo_that_cannot_end_in_time_says_which_part_and_fails(loom: Loom) ->
 def test_every_service_that_is_killed_comes_back_and_beads_still_travel(
     loom: Loom, project: str
 ) -> None:
-    before = loom.services()
-    names = {"control", "database", "dispatcher", "ingester", "engine", "fleet", f"agent-{project}"}
+    before = loom.seen()
+    names = {*services.LOOM, f"agent-{project}"}
     for name in names:
-        os.kill(before[name]["pid"], signal.SIGKILL)
+        os.kill(before[name].pid, signal.SIGKILL)
 
     def all_back() -> bool:
-        now = loom.services()
-        return all(
-            now[name]["state"] == "running" and now[name]["pid"] != before[name]["pid"]
-            for name in names
+        now = loom.seen()
+        return {each.state for each in now.values()} == {"running"} and all(
+            now[name].pid != before[name].pid for name in names
         )
 
     eventually("every service that was killed runs again", all_back)
@@ -177,7 +176,7 @@ def test_every_service_that_is_killed_comes_back_and_beads_still_travel(
 
 
 def test_a_killed_agent_leaves_no_bead_behind(loom: Loom, project: str) -> None:
-    agent = loom.services()[f"agent-{project}"]["pid"]
+    agent = loom.seen()[f"agent-{project}"].pid
     command = ["sh", "-c", "echo begun; sleep 3"]
     with loom.client() as client:
         bead = client.create_bead(project, NewBead("Slow", context={"test_command": command}))
