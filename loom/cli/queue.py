@@ -10,7 +10,7 @@ import click
 from loom.cli import output, profile
 from loom.cli.group import Group
 from loom.errors import NotFound, Unavailable
-from loom.messaging.topology import project_of_queue
+from loom.messaging.topology import dead_key, project_of_queue, task_key
 
 
 @click.group(cls=Group)
@@ -82,9 +82,9 @@ def show(name: str, as_json: bool) -> None:
                 ("ready", "there is no such queue" if each["missing"] else str(each["ready"])),
                 ("handed out", "" if each["unacked"] is None else str(each["unacked"])),
                 ("what waits", f"loom bead list --project {each['project_id']} --state open"
-                 if each["queue"].startswith("loom.tasks.") else ""),
+                 if each["queue"] == task_key(each["project_id"]) else ""),
                 ("what died", f"loom dlq ls --project {each['project_id']}"
-                 if each["queue"].startswith("loom.dead.") else ""),
+                 if each["queue"] == dead_key(each["project_id"]) else ""),
             )
         )  # fmt: skip
 

@@ -103,7 +103,7 @@ def test_the_command_drains_resumes_and_stops_an_agent_elsewhere(shell: Shell, a
     assert "work" in shell.run("agent", "resume", TWO).output
     assert json.loads(shell.run("agent", "stop", TWO, "--json").output)["wish"] == "stop"
     nobody = shell.run("agent", "drain", "agent-shop@three")
-    assert nobody.exit_code == 1
+    assert nobody.exit_code == 3
     assert "there is no agent agent-shop@three" in nobody.output
 
 

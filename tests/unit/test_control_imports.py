@@ -184,4 +184,4 @@ def test_the_command_line_says_what_a_file_lacks(shell: Shell, tmp_path: Path) -
     assert "line 1 (no id): title has to be 1 to 500 characters" in wrong.output
     assert "line 2 (no id): is no JSON object" in wrong.output
     missing = shell.run("bead", "import", "shop", str(tmp_path / "none.csv"))
-    assert (missing.exit_code, "cannot be read" in missing.output) == (1, True)
+    assert (missing.exit_code, "cannot be read" in missing.output) == (3, True)

@@ -262,7 +262,7 @@ def test_the_default_grace_leaves_what_was_just_dispatched_alone() -> None:
 
 def test_a_control_plane_without_a_broker_says_what_it_needs() -> None:
     result = Shell(Stand("one"), broker=False).run()
-    assert result.exit_code == 1
+    assert result.exit_code == 5
     assert "set LOOM_BROKER_*" in result.output
 
 
