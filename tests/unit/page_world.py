@@ -28,6 +28,7 @@ from loom.domain.evidence import (
 from loom.domain.identity import new_message_id
 from loom.domain.presence import Registration, Report, RunningBead
 from loom.domain.project import Project
+from loom.domain.webhook import NewWebhook, Tried, WebhookChange
 from loom.messaging.deadletter import DeadLetter
 from loom.rpc.callers import digest
 
@@ -166,7 +167,20 @@ class Desk:
         ledger.register_agent(told)
         running = (RunningBead(self.beads["running"].id, 1),)
         ledger.report_agent(Report(told.name, told.instance, 2, running, load=0.5, disk_free=10**9))
+        self._hook()
         return self
+
+    def _hook(self) -> None:
+        """A webhook with a delivery that failed, and one that waits."""
+        ledger, eve = self.api.ledger, Intervention("eve", "a test")
+        hook = ledger.create_webhook(
+            NewWebhook("https://chat.test/hooks?a=<b>", "zoo", ("bead.*",)), eve
+        )
+        ledger.ping_webhook(hook.id, eve)
+        (errand,) = ledger.lease_deliveries("d", 1, 60)
+        ledger.settle_deliveries("d", [Tried(errand.delivery_id, 410, "", HOSTILE, 12)])
+        ledger.change_webhook(hook.id, WebhookChange(active=True), eve)
+        ledger.ping_webhook(hook.id, eve)
 
     def _letter(self, bead: Bead) -> DeadLetter:
         return DeadLetter(
@@ -181,6 +195,7 @@ class Desk:
         return [
             "/dead-letters", "/dead-letters/1", "/dead-letters/groups/f",
             "/services", "/events", "/audit", "/access", "/me",
+            "/events/webhooks", f"/events/webhooks/{self.api.ledger.list_webhooks()[0].id}",
             "/queues", "/projects", "/projects/new", "/projects/zoo", "/projects/yard",
             "/", "/?window=day", "/beads", "/beads?view=table", "/beads/new",
             "/beads?view=table&state=blocked&sort=priority&find=o&project=zoo&priority=2",

@@ -132,6 +132,8 @@ LEAST: dict[tuple[str, str], tuple[Role | None, str]] = {
     ("GET", "/queues"): (V, SOME),
     ("GET", "/services"): (V, SOME),
     ("GET", "/events"): (V, SOME),
+    ("GET", "/events/webhooks"): (A, ALL),
+    ("GET", "/events/webhooks/<webhook_id>"): (A, ALL),
     ("GET", "/audit"): (V, ALL),
     ("GET", "/access"): (A, ALL),
     ("GET", "/me"): (None, SELF),

@@ -236,13 +236,28 @@ def test_the_menu_leads_to_pages_that_are_there(desk: Desk) -> None:
     assert len({entry.key for entry in every}) == len(every)
 
 
+def test_one_entry_of_the_menu_is_where_one_is(desk: Desk) -> None:
+    for path, entry in (("/events", "/events"), ("/events/webhooks", "/events/webhooks")):
+        here = [each for each in desk.page(path).all("a", aria_current="page") if _key(each)]
+        assert [each.attributes["href"] for each in here] == [entry]
+
+
+def test_the_menu_leads_nobody_to_a_page_that_refuses_them(desk: Desk) -> None:
+    for role in Role:
+        who = desk.token(role)
+        for link in desk.page("/", **who).all("a"):
+            if _key(link):
+                path = link.attributes["href"]
+                assert desk.get(path, **who).status_code == 200, (role, path)
+
+
 # Who may see and do what.
 
 
 def test_a_viewer_sees_everything_and_no_action(desk: Desk) -> None:
     viewer = desk.token(Role.VIEWER)
     for path in desk.paths():
-        if path.endswith(("/new", "/access")):
+        if path.endswith(("/new", "/access")) or path.startswith("/events/webhooks"):
             assert desk.get(path, **viewer).status_code == 403
             continue
         page = desk.page(path, **viewer)
@@ -329,6 +344,10 @@ def test_a_project_without_beads_says_how_to_file_one() -> None:
 
 def _live(page: Reader) -> list:
     return [each for each in page.elements if "data-live" in each.attributes]
+
+
+def _key(element: object) -> bool:
+    return "data-key" in element.attributes  # type: ignore[attr-defined]
 
 
 def _acts(element: object) -> bool:

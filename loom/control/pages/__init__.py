@@ -52,6 +52,7 @@ from loom.control.pages import (
     queues,
     records,
     services,
+    webhooks,
 )
 from loom.control.pages.desk import Desk, Links
 
@@ -60,7 +61,9 @@ __all__ = ["Desk", "Links", "frame", "install"]
 
 def blueprints(desk: Desk) -> Sequence[Blueprint]:
     """Every page but the overview."""
-    nouns = (beads, bead, agents, projects, queues, deadletters, services, records, people)
+    nouns = (
+        beads, bead, agents, projects, queues, deadletters, services, records, webhooks, people,
+    )  # fmt: skip
     return tuple(noun.routes(desk) for noun in nouns)
 
 

@@ -11,6 +11,7 @@ from flask import Flask, Response, current_app, g, make_response, render_templat
 
 from loom import __version__
 from loom.control import access, csrf, visible
+from loom.control.operation import Operation, Within
 from loom.control.pages import assets, menu, words
 from loom.control.pages.desk import Desk
 from loom.domain.access import Principal, Role
@@ -46,7 +47,8 @@ def install(app: Flask, desk: Desk) -> None:
         app.jinja_env.filters[each.__name__] = each
     app.jinja_env.globals.update(
         asset=assets.address, may=may, version=__version__, outside=desk.links,
-        menu=lambda: menu.shown(current_app), here=_here, who=who, csrf_token=csrf_token,
+        menu=lambda: menu.shown(current_app, open_to=_open_to), here=_here, who=who,
+        csrf_token=csrf_token,
         event_types=" ".join(TYPES),
     )  # fmt: skip
 
@@ -121,4 +123,9 @@ def json_for_page(value: Any) -> str:
 
 def _here(path: str) -> bool:
     """Whether the page belongs to that entry of the menu."""
-    return request.path == path or (path != "/" and request.path.startswith(f"{path}/"))
+    return menu.entry_of(request.path) == path
+
+
+def _open_to(declared: Operation) -> bool:
+    """Whether who looks may open such a page; what is within single projects shows what it can."""
+    return declared.within is not Within.ALL or may(declared.needs)

@@ -54,7 +54,9 @@ function secret(words, text) {
 const password = (answer) => (answer.password ? secret("The password, shown this once:", answer.password) : []);
 const token = (answer) => secret("The token, shown this once:", answer.token);
 
-const KINDS = { reconcile, settle, letter, verdict, password, token };
+const webhook = (answer) => secret("The webhook's secret, shown this once:", answer.secret);
+
+const KINDS = { reconcile, settle, letter, verdict, password, token, webhook };
 
 export function start() {
   document.addEventListener("loom:acted", ({ detail: { element, answer } }) => {
