@@ -52,11 +52,15 @@ lint: install-test
 unit: install-test
 	$(BIN)/pytest tests/unit
 
+# Side by side, for mypy keeps one core busy while the first tests wait for servers to start.
+test: install-test
+	@$(MAKE) --no-print-directory --jobs=2 lint suite
+
 # In their order, so that a run can be repeated; `pytest` alone shuffles them.
 # A file's tests stay together, since they share servers; most of them wait more than they compute.
 # The long ones come first, so that the short ones fill what is left at the end.
-test: lint
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:randomly
+suite: install-test
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -p no:randomly
 
 # Packages come from the registries that pip and npm are set up for; the figures that
 # docs/real-projects.md shows are written here.

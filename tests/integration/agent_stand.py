@@ -94,9 +94,9 @@ def git(*arguments: str, cwd: Path, stdin: str = "") -> str:
 class AgentProcess:
     """A running `python -m workers`, and what it logs."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], before: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "workers"],
+            [*before, sys.executable, "-m", "workers"],
             cwd=ROOT,
             env=dict(environment),
             stdout=subprocess.PIPE,
@@ -200,9 +200,9 @@ class Stand:
         return agent_user(self.project_id)
 
     @contextmanager
-    def agent(self, **settings: str) -> Iterator[AgentProcess]:
-        """A running agent."""
-        running = AgentProcess(self.environment(**settings))
+    def agent(self, *, before: Sequence[str] = (), **settings: str) -> Iterator[AgentProcess]:
+        """A running agent. before: the command that becomes it."""
+        running = AgentProcess(self.environment(**settings), before)
         try:
             yield running
         finally:
