@@ -45,6 +45,7 @@ PARTS: dict[str, Part] = {
     "api": Part("api", "api", "The HTTP API's own description."),
     "demo": Part("demo", "demo", "Three beads and what becomes of them."),
     "drill": Part("drill", "drill", "Faults on a stack of its own: is anything lost?"),
+    "bench": Part("bench", "bench", "Measure Loom on a stack of its own."),
     "db": Part("db", "db", "The ledger's schema."),
 }
 """Every command, in the order in which they are needed."""

@@ -62,7 +62,7 @@ class Ledger:
         letters = self._pages(
             "SELECT message_id, queue, count(*) FROM dead_letter GROUP BY 1, 2 ORDER BY 1, 2"
         )
-        ((owed, running),) = self._ask(
+        ((owed, running),) = self.ask(
             "SELECT (SELECT count(*) FROM outbox), "
             "(SELECT count(*) FROM attempt WHERE outcome = 'running')"
         )
@@ -77,12 +77,13 @@ class Ledger:
     def _pages(self, sql: str, *parameters: str, size: int = 500) -> list[list[Any]]:
         rows: list[list[Any]] = []
         while True:
-            page = self._ask(f"{sql} LIMIT {size} OFFSET {len(rows)}", *parameters)
+            page = self.ask(f"{sql} LIMIT {size} OFFSET {len(rows)}", *parameters)
             rows += page
             if len(page) < size:
                 return rows
 
-    def _ask(self, sql: str, *parameters: str) -> list[list[Any]]:
+    def ask(self, sql: str, *parameters: str) -> list[list[Any]]:
+        """The rows of one query; raises Unavailable or DeadlineExceeded."""
         request = pb.ExecuteQueryRequest(
             sql=sql, parameters=[pb.Value(text=value) for value in parameters]
         )
