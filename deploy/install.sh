@@ -29,6 +29,11 @@ wanted() {
         '/usr/bin/ssh openssh-client' \
         '/usr/bin/setpriv util-linux' \
         '/usr/bin/bwrap bubblewrap'
+    case $what in
+        test | drill) printf '%s\n' \
+            '/usr/bin/chromium chromium' \
+            '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core' ;;
+    esac
     [ "$what" != drill ] || printf '%s\n' '/usr/lib/*/faketime/libfaketimeMT.so.1 libfaketime'
     [ "$what" != real ] || printf '%s\n' \
         '/usr/bin/python3 python3' \

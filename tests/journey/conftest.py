@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from people import Person, chromium
+from playwright.sync_api import Browser, StorageState
 
-from loom.cli import profile
+from loom.cli import calculator, profile
 from loom.clients.control import ControlClient
+from loom.domain.project import Project
 from loom.stack import remains, services
-from loom.stack.home import Home
+from loom.stack.home import Home, StackSettings
 from loom.stack.lifecycle import Stack
 from loom.stack.observe import Observer, Service
 from loom.testing.infrastructure import free_ports
@@ -123,3 +126,73 @@ def loom() -> Iterator[Loom]:
     finally:
         remains.end(started.home, patience_s=0)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser. It ends with its module: while it runs, nothing else can run an event loop."""
+    with chromium() as started:
+        yield started
+
+
+@dataclass(frozen=True)
+class People:
+    """Who may log in: one of each role. logins: of those who did."""
+
+    loom: Loom
+    base: str
+    logins: dict[str, StorageState] = field(default_factory=dict)
+
+    def joins(self, name: str, *words: str) -> str:
+        """Somebody new; gives their password."""
+        return str(self.loom.document("user", "add", name, *words)["password"])
+
+    def comes(self, browser: Browser, role: str, **looks: Any) -> Person:
+        """Who has that role everywhere, logged in; by the form if it is for the first time."""
+        if role in self.logins:
+            return Person(browser, self.base, self.logins[role], **looks)
+        person = Person(browser, self.base, **looks)
+        person.opens("/login")
+        person.logs_in(f"mia-{role}", self.joins(f"mia-{role}", "--role", role))
+        person.page.wait_for_url("**/")
+        self.logins[role] = person.context.storage_state()
+        return person
+
+
+@pytest.fixture(scope="session")
+def people(loom: Loom) -> People:
+    """Those who come to the pages."""
+    return People(loom, str(loom.services()["control"]["url"]))
+
+
+@pytest.fixture
+def operator(people: People, browser: Browser) -> Iterator[Person]:
+    """An operator at a page, none of which may do what no page may."""
+    person = people.comes(browser, "operator")
+    yield person
+    person.leaves()
+
+
+@pytest.fixture
+def viewer(people: People, browser: Browser) -> Iterator[Person]:
+    """A viewer at a page, none of which may do what no page may."""
+    person = people.comes(browser, "viewer")
+    yield person
+    person.leaves()
+
+
+@pytest.fixture
+def admin(people: People, browser: Browser) -> Iterator[Person]:
+    """An admin at a page, none of which may do what no page may."""
+    person = people.comes(browser, "admin")
+    yield person
+    person.leaves()
+
+
+@pytest.fixture(scope="session")
+def desk(loom: Loom) -> str:
+    """A project over a repository of its own."""
+    repository = calculator.lay_out(Home(loom.home.path / "desk"), StackSettings().agent_user)
+    new = Project("desk", str(repository), test_command=calculator.TEST_COMMAND, timeout_s=60)
+    with loom.client() as client:
+        return client.create_project(new).items[0].id
