@@ -10,10 +10,12 @@ from functools import partial
 from flask import Flask
 
 from loom.broker.depths import Depths
+from loom.broker.state import Management
 from loom.clients.artifacts import ArtifactClient
 from loom.clients.breaker import Breaker
 from loom.clients.database import SERVICE, DatabaseClient
 from loom.control.app import create_app
+from loom.control.broker import Look, nobody_tells
 from loom.control.oidc import read_roles
 from loom.control.pages import Links
 from loom.control.readiness import serving
@@ -64,10 +66,13 @@ def main() -> int:
         client = DatabaseClient(channel, ledger.deadline_s)
         breakers = {"database": client.breaker}
         read: Read = no_broker
+        look: Look = nobody_tells
         if broker:
             depths = Depths(broker, name, counts.management_url)
             breakers["broker"] = Breaker("the broker")
             read = _by_way_of(breakers["broker"], depths)
+            if counts.management_url:
+                look = Management(broker, counts.management_url).read
         if store := ArtifactClient.from_settings(keeping):
             breakers["connectors"] = store.breaker
         return create_app(
@@ -81,6 +86,7 @@ def main() -> int:
             stopping=STOPPING,
             links=Links(control.flower_url, control.broker_url, broker.vhost if broker else "loom"),
             oidc=oidc,
+            look_at_broker=look,
         )
 
     Server(control, make_app).run()

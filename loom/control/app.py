@@ -14,6 +14,7 @@ from loom.control import (
     agents,
     artifacts,
     beads,
+    broker,
     comments,
     correlation,
     deadletters,
@@ -57,12 +58,14 @@ def create_app(
     stopping: threading.Event | None = None,
     links: pages.Links | None = None,
     oidc: OidcSettings | None = None,
+    look_at_broker: broker.Look = broker.nobody_tells,
     passwords: Passwords | None = None,
 ) -> Flask:
     """The HTTP API over a ledger. parts: what /readyz asks, by name. read_depths: the
     depths of the broker's queues. breakers: the circuit breakers' states that /readyz tells.
     store: of artifacts. stopping: ends the streams of whoever follows a log. links: to pages that
-    are not Loom's own. oidc: who else vouches for people. passwords: how they are hashed.
+    are not Loom's own. oidc: who else vouches for people. look_at_broker: how the broker itself
+    is. passwords: how they are hashed.
 
     Make it after a fork: the ledger's channel and the tracer must not cross one.
     """
@@ -84,7 +87,7 @@ def create_app(
     app.register_blueprint(docs.routes(Jar(https=settings.https).session))
     app.register_blueprint(door.pages)
     followers = Followers(ledger, settings.followers, stopping)
-    counted = statistics.Counted(ledger)
+    counted, watched = statistics.Counted(ledger), broker.Watched(look_at_broker)
     for blueprint in (
         projects.routes(seen),
         beads.routes(seen),
@@ -95,10 +98,11 @@ def create_app(
         deadletters.routes(seen),
         interventions.routes(ledger),
         livelog.routes(ledger, followers),
-        events.routes(ledger, Feed(ledger, stopping), followers.take_place),
+        events.routes(ledger, Feed(ledger, stopping), followers),
         webhooks.routes(ledger),
         reconciliation.routes(ledger, read_depths),
         statistics.routes(counted),
+        broker.routes(watched),
         status.routes(seen, counted, read_depths, parts or {}, breakers or {}),
         agents.routes(seen),
         *door.routes(ledger),
@@ -107,7 +111,7 @@ def create_app(
 
     desk = pages.Desk(
         ledger, counted, read_depths=read_depths, parts=parts or {}, breakers=breakers or {},
-        links=links or pages.Links(),
+        links=links or pages.Links(), broker=watched,
     )  # fmt: skip
     overview = pages.install(app, desk)
 

@@ -29,10 +29,10 @@ PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
 TAGS: Mapping[str, tuple[str, ...]] = {
     "operator": ("administrator",),
     "flower": ("management",),
-    "control": ("management",),
+    "control": ("monitoring",),
     "engine": ("management",),
 }
-"""What a user may do in the management pages, where it may at all."""
+"""What a user may do in the management pages, where it may at all; `monitoring` sees nodes too."""
 
 
 def config(home: Home, addresses: Addresses) -> str:

@@ -19,6 +19,7 @@ from loom.broker.connection import parameters
 from loom.broker.consumer import Consumer
 from loom.broker.declare import declare
 from loom.broker.depths import Depths
+from loom.broker.state import Management
 from loom.broker.publisher import Publisher
 from loom.clients.database import DatabaseClient
 from loom.database import migrate
@@ -253,6 +254,22 @@ def test_depths_need_no_permission_and_name_a_queue_that_is_not_there(
         assert (missing.queue, missing.ready, missing.unacked, missing.missing) == (
             gone, 0, 0, True,
         )  # fmt: skip
+
+
+def test_the_control_plane_may_read_nodes_consumers_and_rates(
+    infrastructure: Infrastructure, broker: BrokerSettings
+) -> None:
+    # The queue is in the list once the API has counted it.
+    look = Management(infrastructure.broker_as("control"), infrastructure.management_url).read
+    until(lambda: look().queues[QUEUE].consumers == 0 if QUEUE in look().queues else False)
+    (node,) = look().nodes
+    assert node.running
+    assert node.troubles == ()
+    assert node.memory_limit > node.memory_used > 0
+    with pytest.raises(Unavailable, match="tag `monitoring`"):
+        Management(infrastructure.broker_as("ingester"), infrastructure.management_url).read()
+    with pytest.raises(Unavailable, match="does not answer"):
+        Management(infrastructure.broker, "http://127.0.0.1:1").read()
 
 
 def test_a_broker_that_is_away_has_no_depths(infrastructure: Infrastructure) -> None:

@@ -108,6 +108,7 @@ LEAST: dict[tuple[str, str], tuple[Role | None, str]] = {
     ("POST", f"{HOOK}/deliveries/<int:delivery_id>/<any(redeliver,discard):act>"): (A, ALL),
     ("GET", f"{API}/statistics"): (V, SOME),
     ("GET", f"{API}/status"): (V, SOME),
+    ("GET", f"{API}/broker"): (V, SOME),
     ("POST", f"{API}/beads/bulk"): (O, SOME),
     ("POST", f"{BEAD}/claim"): (O, HERE),
     ("POST", f"{BEAD}/release"): (O, HERE),

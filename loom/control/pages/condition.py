@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from loom.control.pages.desk import Queues
-from loom.control.pages.words import number, span
+from loom.control.pages.words import number, size, span
+from loom.domain.broker import BrokerState, Node, Trouble
 from loom.domain.presence import Agent, AgentState
 from loom.domain.project import Project, ProjectState
 from loom.domain.statistics import Flow, ProjectFlow
@@ -108,8 +109,45 @@ def broker(queues: Queues, project_ids: Sequence[str]) -> Broker:
     )
 
 
-def hops(flow: Flow, stands: Broker, agents: Crew, parts_away: Sequence[str]) -> dict[str, Hop]:
-    """Every station, by its key."""
+def alarms(state: BrokerState) -> tuple[tuple[str, str], ...]:
+    """What is wrong with the broker's nodes: what, and what that means."""
+    return tuple(_alarm(node, trouble) for node, trouble in state.troubles)
+
+
+def _alarm(node: Node, trouble: Trouble) -> tuple[str, str]:
+    match trouble:
+        case Trouble.MEMORY:
+            return (
+                f"RabbitMQ is short of memory on {node.name}",
+                f"{size(node.memory_used)} of {size(node.memory_limit)} are used. It takes no "
+                "message from anybody until it needs less: beads stay owed, reports wait with "
+                "their agents.",
+            )
+        case Trouble.DISK:
+            return (
+                f"RabbitMQ is short of disk on {node.name}",
+                f"{size(node.disk_free)} are free and {size(node.disk_limit)} have to be. It takes "
+                "no message from anybody until there is more: beads stay owed, reports wait with "
+                "their agents.",
+            )
+        case Trouble.PARTITION:
+            return (
+                f"{node.name} lost sight of {_names(node.apart)}",
+                "The broker is in parts that do not know of each other. Mend the network; the "
+                "part without a majority stands still.",
+            )
+        case Trouble.DOWN:
+            return (
+                f"RabbitMQ's node {node.name} is down",
+                "Queues stay up while most of their replicas do.",
+            )
+
+
+def hops(
+    flow: Flow, stands: Broker, agents: Crew, parts_away: Sequence[str],
+    alarming: Sequence[tuple[str, str]] = (),
+) -> dict[str, Hop]:  # fmt: skip
+    """Every station, by its key. alarming: what is wrong with the broker's nodes."""
     all_ = flow.total()
     late = flow.oldest_event_s > LATE_EVENT_S
     found = (
@@ -152,7 +190,10 @@ def hops(flow: Flow, stands: Broker, agents: Crew, parts_away: Sequence[str]) ->
             "leases, retries, schedules", WARN if all_.overdue else GOOD, "/services",
         ),
     )  # fmt: skip
-    return {hop.key: hop for hop in found}
+    by_key = {hop.key: hop for hop in found}
+    if alarming:
+        by_key["queues"] = replace(by_key["queues"], health=BAD, says=alarming[0][0])
+    return by_key
 
 
 def needs(

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from loom.clients.answers import every
+from loom.control.broker import Watched
 from loom.control.fresh import Fresh
 from loom.control.ledger import Ledger
 from loom.control.readiness import Probe
 from loom.control.reconciliation import PAGE, Read
 from loom.control.statistics import Counted
+from loom.domain.broker import BrokerState
 from loom.domain.presence import Agent
 from loom.domain.project import Project
 from loom.domain.reconciliation import Depth
@@ -60,9 +62,10 @@ class Desk:
         parts: Mapping[str, Probe],
         breakers: Mapping[str, Callable[[], str]],
         links: Links,
+        broker: Watched,
     ) -> None:
         self.ledger, self.parts, self.breakers, self.links = ledger, parts, breakers, links
-        self.counted = counted
+        self.counted, self._broker = counted, broker
         self._read = read_depths
         self._queues = Fresh(DEPTHS_S, self._count)
         self._projects = Fresh(PROJECTS_S, self._list)
@@ -79,6 +82,10 @@ class Desk:
     def queues(self) -> Queues:
         """The depths of every project's queues and of Loom's own."""
         return self._queues.get()
+
+    def broker(self) -> BrokerState:
+        """How the broker itself is."""
+        return self._broker.state()
 
     def agents(self) -> Sequence[Agent]:
         """All agents, by their names."""

@@ -26,8 +26,8 @@ def view(desk: Desk) -> Callable[[], Response]:
         agents = frame.mine(desk.agents(), of=lambda agent: agent.project_id)
         stands = condition.broker(desk.queues(), [project.id for project in projects])
         crew = condition.crew(agents)
-        away = desk.away()
-        hops = condition.hops(flow, stands, crew, away)
+        away, alarms = desk.away(), condition.alarms(desk.broker())
+        hops = condition.hops(flow, stands, crew, away, alarms)
         window = request.args.get("window", "hour")
         total = flow.total()
         return frame.page(
@@ -36,6 +36,7 @@ def view(desk: Desk) -> Callable[[], Response]:
             flow=flow,
             total=total,
             crew=crew,
+            alarms=alarms,
             needs=condition.needs(
                 flow, stands, crew, projects, parts_away=away,
                 unaccounted=0 if scope else desk.unaccounted(),

@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 
 from loom.control import visible
 from loom.control.operation import Within, operation
-from loom.control.pages import frame
+from loom.control.pages import condition, frame
 from loom.control.pages.desk import Desk
 from loom.control.status import Seen, services
 
@@ -60,6 +60,7 @@ def routes(desk: Desk) -> Blueprint:
         )
         return frame.page(
             "services.html",
+            alarms=condition.alarms(desk.broker()),
             services=found,
             what=WHAT,
             breakers=breakers,
