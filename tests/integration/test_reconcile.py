@@ -19,8 +19,8 @@ from loom.broker.connection import parameters
 from loom.broker.consumer import Consumer
 from loom.broker.declare import declare
 from loom.broker.depths import Depths
-from loom.broker.state import Management
 from loom.broker.publisher import Publisher
+from loom.broker.state import Management
 from loom.clients.database import DatabaseClient
 from loom.database import migrate
 from loom.domain.bead import Bead, NewBead
