@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from loom.domain.evidence import FailureClass
@@ -14,6 +15,7 @@ _OF_LIMIT = {
     Limit.CPU: FailureClass.TIMEOUT,
 }
 """Of the other limits it is the command that has to change."""
+_MISSING = re.compile(r"No module named|ModuleNotFoundError|Cannot find (module|package)")
 _KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}
 
 
@@ -39,6 +41,16 @@ def blame(
         why = f"was killed from outside (signal 9), as for want of memory: {last(ended)}"
         return FailureClass.INFRA, f"{what} {why}"
     return FailureClass.WORK, f"{what} {how(ended)}: {last(ended)}"
+
+
+def advice(reason: str, project_id: str) -> str:
+    """What to do where a command misses what no step may fetch; empty where that is not known."""
+    if not _MISSING.search(reason):
+        return ""
+    return (
+        "; the project allows no network, so what the agent's machine lacks is missing: "
+        f"`loom project set {project_id} --network prepare` lets prepare steps fetch it"
+    )
 
 
 def how(ended: Ended) -> str:

@@ -12,7 +12,7 @@ from loom.domain.project import Project
 from loom.domain.recipe import EXCHANGE, Recipe, RecipeStep
 from loom.domain.rules import Network
 from workers import command, recipe, sub_beads
-from workers.blame import blame
+from workers.blame import advice, blame
 from workers.command import Ended, Leash
 from workers.journal import Journal
 from workers.recipe import Asked
@@ -196,6 +196,8 @@ class Workbench:
             if kept.tests is not None and kept.tests.failed:
                 names = ", ".join(failure.name for failure in kept.tests.failures[:3])
                 reason = f"{kept.tests.failed} of {kept.tests.total} tests failed ({names})"
+            elif self.project.rules.network is Network.NEVER:
+                reason += advice(reason, self.project.id)
             raise WorkFailed(failure_class, reason, kept)
         if kept.tests is not None and kept.tests.failed:
             raise WorkFailed(
