@@ -7,11 +7,12 @@ import re
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from control_api import BEARER
 from page_world import HOSTILE, Desk, Reader
 from werkzeug.exceptions import HTTPException
 
 from loom.control import operation
-from loom.control.pages import assets, menu
+from loom.control.pages import assets, beads, menu
 from loom.domain.access import Role
 from loom.domain.project import Project
 from loom.errors import Unavailable
@@ -92,11 +93,10 @@ def test_every_action_is_one_that_the_api_takes(pages: dict[str, Reader], desk: 
     for page in pages.values():
         for element in page.elements:
             told = element.attributes
-            for method, where in (("data-act", "data-to"), ("data-bulk-act", "data-bulk-to")):
-                if method in told:
-                    filled = told[where].replace("{id}", "bd-1").replace("{project}", "zoo")
-                    found.add((told[method], filled))
-                    json.loads(told.get("data-body", "{}"))
+            if "data-act" in told:
+                filled = told["data-to"].replace("{id}", "bd-1").replace("{project}", "zoo")
+                found.add((told["data-act"], filled))
+            json.loads(told.get("data-body", "{}"))
     assert len(found) >= 5
     for method, path in found:
         try:
@@ -106,6 +106,39 @@ def test_every_action_is_one_that_the_api_takes(pages: dict[str, Reader], desk: 
         declared = operation.of(app.view_functions[endpoint])
         assert declared is not None
         assert not declared.page, f"{method} {path} is no route of the API"
+
+
+def test_every_act_on_many_is_one_that_the_api_takes(desk: Desk) -> None:
+    page = desk.page("/beads?view=table")
+    told = [each.attributes for each in page.all("button") if "data-bulk-act" in each.attributes]
+    assert {each["data-bulk-act"] for each in told} == {"cancel", "unblock", "priority"}
+    ids = [each.attributes["value"] for each in page.all("input", data_choose="")]
+    for each in told:
+        body = json.loads(each.get("data-body", "{}")) | {"act": each["data-bulk-act"], "ids": ids}
+        asked = body | {"reason": each["data-reason"], "dry_run": True}
+        answer = desk.api.client.post("/api/v1/beads/bulk", json=asked, headers=BEARER)
+        assert answer.status_code == 200, answer.text
+
+
+def test_somebody_chooses_beads_of_the_projects_that_they_steer_alone(desk: Desk) -> None:
+    who = desk.token(yard=Role.OPERATOR, zoo=Role.VIEWER)
+    page = desk.page("/beads?view=table", **who)
+    assert list(page.all("button", data_bulk_act="cancel"))
+    assert not list(page.all("input", data_choose=""))
+
+
+def test_all_that_match_are_asked_for_as_the_api_takes_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beads, "ROWS", 1)
+    path = "/beads?view=table&find=o&project=zoo&priority=2&state=odd"
+    (button,) = [
+        each for each in desk.page(path).all("button") if "data-bulk-further" in each.attributes
+    ]
+    query = button.attributes["data-bulk-further"]
+    assert query == "project=zoo&priority=2&q=o"
+    answer = desk.api.client.get(f"/api/v1/beads?{query}", headers=BEARER)
+    assert answer.status_code == 200
 
 
 def test_every_link_within_the_pages_leads_somewhere(pages: dict[str, Reader], desk: Desk) -> None:

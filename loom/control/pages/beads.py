@@ -46,11 +46,14 @@ def routes(desk: Desk) -> Blueprint:
         table = request.args.get("view") == "table" or bool(where.text or where.resolution)
         shown = _table(where) if table else _board(where)
         flow = desk.counted.flow(where.projects)
+        projects = frame.mine(desk.projects())
         return frame.page(
             "beads.html",
             table=table,
             counts=flow.total(),
-            projects=frame.mine(desk.projects()),
+            projects=projects,
+            steers=frame.may("operator") or any(frame.may("operator", p.id) for p in projects),
+            api_query=_api_query(where, request.args.get("project", "")),
             chosen={name: request.args.get(name, "") for name in FILTERS},
             filtered=any(request.args.get(name) for name in FILTERS),
             sorts=SORTS,
@@ -91,9 +94,7 @@ def routes(desk: Desk) -> Blueprint:
                 continue
             # What ended is told by when it did, what waits by what comes first.
             sort = BeadSort.FIRST if state is State.OPEN else BeadSort.LATEST
-            page = desk.ledger.list_beads(
-                page_size=CARDS, where=replace(where, states=(state.value,)), sort=sort
-            )
+            page = desk.cards(CARDS, replace(where, states=(state.value,)), sort)
             columns.append((state.value, page.items, bool(page.next_cursor)))
         return {"columns": columns}
 
@@ -114,6 +115,18 @@ def _where(given: Mapping[str, str]) -> BeadFilter:
         priorities=(int(priority),) if priority in {"0", "1", "2", "3"} else (),
         text=given.get("find", "").strip().replace("\0", "")[:MAX_TEXT],
     )
+
+
+def _api_query(where: BeadFilter, project: str) -> str:
+    """The same filter as the API's list takes it."""
+    words = {
+        "project": project,
+        "state": "".join(where.states),
+        "resolution": where.resolution,
+        "priority": "".join(map(str, where.priorities)),
+        "q": where.text,
+    }
+    return urlencode({name: value for name, value in words.items() if value})
 
 
 def _sort() -> BeadSort:
