@@ -124,8 +124,10 @@ state=$(cat setup.cfg pyproject.toml "$requirements" | sha256sum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
     say "Installing Python packages into $venv"
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile \
         --require-hashes -r "$requirements"
+    # On every core, where pip compiles on one. Some packages hold files that are no Python at all.
+    "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >/dev/null || true
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         --no-deps --no-build-isolation --editable .
     printf '%s' "$state" >"$stamp"
