@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flask import Blueprint, Response, jsonify, request
 
 from loom.clients.eventstream import event_to_json
 from loom.control.access import principal
 from loom.control.answers.events import EventPageOut
 from loom.control.feed import Events, Feed
+from loom.control.followers import Followers
 from loom.control.operation import Content, operation
 from loom.control.requests.events import EventQuery, StreamQuery
 from loom.control.requests.reading import read_query
@@ -17,8 +16,8 @@ from loom.control.streaming import EVENTS, reader_left, streamed
 from loom.domain.event import START, Place
 
 
-def routes(ledger: Events, feed: Feed, take_place: Callable[[], Callable[[], None]]) -> Blueprint:
-    """List events and follow them. take_place: of one that follows; what gives it back."""
+def routes(ledger: Events, feed: Feed, followers: Followers) -> Blueprint:
+    """List events and follow them. followers: of this process, who share its places."""
     blueprint = Blueprint("events", __name__)
 
     @blueprint.get("/events")
@@ -47,11 +46,12 @@ def routes(ledger: Events, feed: Feed, take_place: Callable[[], Callable[[], Non
     def stream() -> Response:
         query = read_query(StreamQuery, request.args.to_dict(flat=False))
         since = request.headers.get("Last-Event-ID") or query.since
-        if since == "now":
-            place = ledger.watch_events().place
-        else:
-            place = START if since == "start" else Place.parse(since)
-        frames = feed.follow(query.filter(principal().visible()), place, reader_left())
-        return streamed(frames, EVENTS, take_place())
+        with followers.placed() as give_back:
+            if since == "now":
+                place = ledger.watch_events().place
+            else:
+                place = START if since == "start" else Place.parse(since)
+            frames = feed.follow(query.filter(principal().visible()), place, reader_left())
+            return streamed(frames, EVENTS, give_back)
 
     return blueprint

@@ -6,6 +6,7 @@ thread and a place of its own, and nothing of the ledger's.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -31,6 +32,8 @@ PACE_S = 0.1
 """The least time between two calls that watch."""
 AGAIN_S = 1.0
 """After the ledger was away."""
+FULL_S = (15, 45)
+"""When to come again where no place is free: not all that were refused together come together."""
 PAGE_LINES = 250
 PAGES = 32
 """How many pages are kept for followers at the same place."""
@@ -92,9 +95,11 @@ class Followers:
     def take_place(self) -> Callable[[], None]:
         """What gives the place back, once. Raises Exhausted when none is free."""
         if not self._places.acquire(blocking=False):
+            wait_s = random.randint(*FULL_S)  # noqa: S311 - it spreads them, and hides nothing
             raise Exhausted(
                 f"{self._most} readers follow logs and events here, which is as many as may: ask "
-                "again later, or read in pages"
+                f"again in {wait_s} s, or read in pages",
+                retry_after_s=str(wait_s),
             )
         given = threading.Lock()
 
@@ -103,6 +108,18 @@ class Followers:
                 self._places.release()
 
         return give_back
+
+    @contextmanager
+    def placed(self) -> Iterator[Callable[[], None]]:
+        """A place, to be had before anything is asked of the ledger, so that who finds none costs
+        it nothing. It is given back if the block raises, else by whoever got what gives it back.
+        """
+        give_back = self.take_place()
+        try:
+            yield give_back
+        except BaseException:
+            give_back()
+            raise
 
     def follow(
         self, bead_id: str, epoch: int, cursor: str, gone: Callable[[], bool] = lambda: False

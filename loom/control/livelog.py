@@ -15,7 +15,7 @@ from loom.control.followers import Followers, Ledger
 from loom.control.operation import Content, Within, operation
 from loom.control.requests.reading import read_query
 from loom.control.streaming import EVENTS, reader_left, streamed
-from loom.domain.log import LogCursor, LogState
+from loom.domain.log import LogCursor, LogPage, LogState
 from loom.errors import LoomError
 from loom.telemetry import logs
 
@@ -60,19 +60,24 @@ def routes(ledger: Ledger, followers: Followers) -> Blueprint:
     )  # fmt: skip
     def read(bead_id: str) -> Response:
         query = read_query(LogQuery, request.args.to_dict(flat=False))
-        page = ledger.read_log(
-            known_bead(bead_id), query.attempt or 0, query.cursor, query.limit,
-            from_now=query.start == "now",
-        )  # fmt: skip
+
+        def page() -> LogPage:
+            return ledger.read_log(
+                known_bead(bead_id), query.attempt or 0, query.cursor, query.limit,
+                from_now=query.start == "now",
+            )  # fmt: skip
+
         wanted = request.accept_mimetypes.best_match(("application/json", "text/plain"))
         if wanted != "text/plain":
-            return jsonify(page_to_json(bead_id, page))
-        # Of one attempt, whatever comes after it.
-        epoch = query.attempt or (
-            LogCursor.parse(query.cursor).epoch if query.cursor else page.next.epoch
-        )
-        pages = _texts(ledger, bead_id, epoch, query.cursor) if epoch else iter(())
-        return streamed(pages, "text/plain; charset=utf-8", followers.take_place())
+            return jsonify(page_to_json(bead_id, page()))
+        with followers.placed() as give_back:
+            # Of one attempt, whatever comes after it.
+            newest = page().next.epoch
+            epoch = query.attempt or (
+                LogCursor.parse(query.cursor).epoch if query.cursor else newest
+            )
+            pages = _texts(ledger, bead_id, epoch, query.cursor) if epoch else iter(())
+            return streamed(pages, "text/plain; charset=utf-8", give_back)
 
     @blueprint.get("/beads/<bead_id>/log/stream")
     @operation(
@@ -82,14 +87,17 @@ def routes(ledger: Ledger, followers: Followers) -> Blueprint:
     def stream(bead_id: str) -> Response:
         query = read_query(StreamQuery, request.args.to_dict(flat=False))
         epoch, cursor = query.attempt or 0, request.headers.get("Last-Event-ID", "")
-        page = ledger.read_log(known_bead(bead_id), epoch, cursor, 1, from_now=query.start == "now")
-        if cursor and page.state is LogState.ENDED and not page.lines:
-            # By this a browser's EventSource knows not to come again.
-            return Response(status=204)
-        if query.start == "now" and not cursor:
-            cursor = str(page.next)
-        frames = followers.follow(bead_id, epoch, cursor, reader_left())
-        return streamed(frames, EVENTS, followers.take_place())
+        with followers.placed() as give_back:
+            from_now = query.start == "now"
+            page = ledger.read_log(known_bead(bead_id), epoch, cursor, 1, from_now=from_now)
+            if cursor and page.state is LogState.ENDED and not page.lines:
+                give_back()
+                # By this a browser's EventSource knows not to come again.
+                return Response(status=204)
+            if from_now and not cursor:
+                cursor = str(page.next)
+            frames = followers.follow(bead_id, epoch, cursor, reader_left())
+            return streamed(frames, EVENTS, give_back)
 
     return blueprint
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +35,9 @@ GRACE_S = 10
 """Seconds that running requests get after a SIGTERM."""
 KEEPALIVE_S = 75
 """Longer than clients keep an idle connection, so that they are the ones who close it."""
+TURN_S = 0.0005
+"""How long a thread may compute while another waits: a request needs many turns, one after each
+answer of the ledger, and waits for as many pages as are being made at the moment."""
 SILENCE_S = 60
 """A worker whose loop gives no sign of life for this long is replaced."""
 
@@ -50,6 +54,11 @@ class JsonLogger(Logger):  # type: ignore[misc]
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threads, whose own refusals are problem documents too."""
+
+    def init_process(self) -> None:
+        """Begin, with turns that are short."""
+        sys.setswitchinterval(TURN_S)
+        super().init_process()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop, and tell whoever streams."""
@@ -126,5 +135,10 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """The application, in the worker."""
-        return self._make_app()
+        """The application, in the worker, with its templates compiled: after a start all pages
+        that are open come back at once, and each request would compile the same ones.
+        """
+        app = self._make_app()
+        for name in app.jinja_env.list_templates():
+            app.jinja_env.get_template(name)
+        return app
