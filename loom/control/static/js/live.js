@@ -5,9 +5,11 @@ const EVERY_MS = 3000;
 const SLOW_MS = 12000;
 const LEAST_MS = 600;
 const MOST_MS = 4000;
+const FIELD = "input:not([type=checkbox]), textarea, select";
 let last = 0;
 let pace = LEAST_MS;
 let listening = false;
+let refused = false;
 let missed = false;
 let etag = "";
 let running = null;
@@ -28,9 +30,11 @@ function put(text) {
   for (const old of concerned()) {
     const fresh = came.getElementById(old.id);
     if (!fresh) continue;
-    if (old.contains(document.activeElement) && document.activeElement.matches("input:not([type=checkbox]), textarea, select")) continue;
+    if (old.querySelector("form[data-dirty]")) continue;
+    if (old.contains(document.activeElement) && document.activeElement.matches(FIELD)) continue;
     window.Idiomorph.morph(old, fresh, {
-      ignoreActiveValue: true,
+      // Of a field that somebody is in; a button that has the focus gets its new words.
+      ignoreActiveValue: Boolean(document.activeElement?.matches(FIELD)),
       callbacks: {
         // What a person opened stays open, what they chose stays chosen.
         beforeAttributeUpdated(name, node) {
@@ -96,16 +100,45 @@ function follow() {
   const scope = document.querySelector("main [data-stream]")?.dataset.stream;
   const types = (document.body.dataset.events || "").split(" ").filter(Boolean);
   if (scope === "off" || !types.length) { pulse("live", "Live"); return; }
-  const source = new EventSource(`/api/v1/events/stream?since=now${scope ? `&${scope}` : ""}`);
+  let source = null;
+  let again = 0;
+  let left = false;
   const heard = (event) => {
     const [kind] = event.type.split(".");
     const wanted = concerned().some(({ dataset }) => !dataset.live || dataset.live.split(" ").includes(kind));
     if (wanted) nudge();
   };
-  for (const type of types) source.addEventListener(type, heard);
-  source.addEventListener("open", () => { listening = true; if (!failures) pulse("live", "Live"); });
-  source.addEventListener("error", () => { listening = false; });
-  addEventListener("pagehide", () => source.close());
+  const listen = () => {
+    if (source || document.hidden) return;
+    const mine = source = new EventSource(`/api/v1/events/stream?since=now${scope ? `&${scope}` : ""}`);
+    for (const type of types) mine.addEventListener(type, heard);
+    mine.addEventListener("open", () => {
+      listening = true;
+      refused = false;
+      if (!failures) pulse("live", "Live");
+      if (left) nudge();
+    });
+    mine.addEventListener("error", () => {
+      listening = false;
+      if (mine !== source || mine.readyState !== EventSource.CLOSED) return;
+      // As many follow as may, and a browser that was refused does not come again by itself.
+      refused = true;
+      leave();
+      again = setTimeout(listen, 15000 + Math.random() * 30000);
+    });
+  };
+  const leave = () => {
+    clearTimeout(again);
+    source?.close();
+    source = null;
+    listening = false;
+    left = missed = true;
+  };
+  // A page that nobody looks at keeps no place, nor one of the browser's few connections.
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
+  listen();
 }
 
 export function start() {
@@ -114,7 +147,7 @@ export function start() {
   follow();
   // Ages and heartbeats are no events; and without a stream this is how a page learns of anything.
   setInterval(() => {
-    const pause = (listening ? SLOW_MS : EVERY_MS) * Math.min(6, 1 + failures);
+    const pause = (listening || refused ? SLOW_MS : EVERY_MS) * Math.min(6, 1 + failures);
     if (!document.hidden && Date.now() - last >= pause) refresh();
   }, 500);
   last = Date.now();
