@@ -42,7 +42,7 @@ def install(app: Flask, desk: Desk) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for each in (
         words.ago, words.exact, words.clock, words.iso, words.span, words.size, words.number,
-        words.short,
+        words.short, words.coded,
     ):  # fmt: skip
         app.jinja_env.filters[each.__name__] = each
     app.jinja_env.globals.update(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from markupsafe import Markup, escape
+
 NARROW = "\u202f"
 """Stands between thousands, and breaks no line."""
 
@@ -79,6 +81,15 @@ def number(count: float | None) -> str:
     if isinstance(count, float) and not count.is_integer():
         return f"{count:.1f}" if count < 100 else f"{count:,.0f}".replace(",", NARROW)
     return f"{count:,.0f}".replace(",", NARROW)
+
+
+def coded(text: str) -> Markup:
+    """A sentence whose `commands` are set as such."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def short(text: str, most: int = 14) -> str:

@@ -1,13 +1,19 @@
 // Actions that elements declare (loom/control/pages/__init__.py says how), through the API.
 import { call, Problem } from "./api.js";
+import { tell, untouched } from "./conflict.js";
 import { ask, problemWords } from "./dialog.js";
 import { refresh } from "./live.js";
 import { toast } from "./toast.js";
 
-/** The values of a form as JSON: numbers as numbers, boxes as true and false. */
+/**
+ * The values of a form as JSON: numbers as numbers, boxes as true and false. Of a form that is
+ * marked data-changed-only, what is as it came stays out.
+ */
 export function valuesOf(form) {
   const body = {};
+  const changedOnly = "changedOnly" in form.dataset;
   for (const field of form.elements) {
+    if (changedOnly && field.name && untouched(field)) continue;
     if (!field.name || field.disabled || field.type === "submit" || field.hasAttribute("data-in-path")) continue;
     if (field.type === "radio" && !field.checked) continue;
     const kind = field.dataset.type || field.type;
@@ -51,6 +57,9 @@ async function run(element, body) {
   } else {
     answer = await go("");
   }
+  delete element.dataset.dirty;
+  if (element.dataset.ifMatch && answer.version) element.dataset.ifMatch = `"${answer.version}"`;
+  if ("folds" in element.dataset) element.closest("details").open = false;
   if (done) toast(done);
   if ("reset" in element.dataset) element.reset();
   document.dispatchEvent(new CustomEvent("loom:acted", { detail: { element, answer } }));
@@ -67,7 +76,9 @@ async function guarded(element, button, body) {
     await run(element, body);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
-    if (place) {
+    if (place && problem.status === 412 && element.dataset.ifMatch) {
+      await tell(element, place);
+    } else if (place) {
       place.replaceChildren(problemWords(problem));
       place.hidden = false;
     } else {
@@ -86,6 +97,11 @@ export function start() {
     const body = button.dataset.body ? JSON.parse(button.dataset.body) : undefined;
     guarded(button, button, body);
   });
+  // What somebody is writing is not brought up to date beneath their hands.
+  document.addEventListener("input", (event) => {
+    const form = event.target.form;
+    if (form?.dataset.act && event.target.name) form.dataset.dirty = "";
+  });
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (!form.dataset?.act) return;
@@ -95,6 +111,10 @@ export function start() {
       body = valuesOf(form);
     } catch (error) {
       toast(`That is not JSON: ${error.message}`, "bad");
+      return;
+    }
+    if ("changedOnly" in form.dataset && !Object.keys(body).length) {
+      toast("Nothing was changed.");
       return;
     }
     guarded(form, event.submitter, body);
