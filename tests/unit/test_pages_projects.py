@@ -7,9 +7,11 @@ import json
 import pytest
 from page_world import HOSTILE, Desk
 
+from loom.control.requests.projects import ProjectPatch
 from loom.domain.access import Role
 from loom.domain.audit import Intervention
 from loom.domain.project import Project, ProjectChange, ProjectState
+from loom.domain.rulebook import LimitsIn, RulesIn
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,14 @@ def test_the_settings_are_meant_for_the_version_that_is_shown() -> None:
     assert cap.attributes["value"] == "7"
     (shown,) = page.all("textarea", data_type="json")
     assert json.loads(shown.text) == {"detect": []}
+
+
+def test_every_setting_that_the_api_takes_is_in_the_form(desk: Desk) -> None:
+    page = desk.page("/projects/zoo")
+    (form,) = page.all("form", data_to="/api/v1/projects/zoo")
+    assert form.attributes["data-if-match"] == '"1"'
+    named = {each.attributes.get("name") for each in page.elements}
+    wanted = {*ProjectPatch.model_fields} - {"state", "rules"}
+    wanted |= {f"rules.{name}" for name in RulesIn.model_fields if name != "limits"}
+    wanted |= {f"rules.limits.{name}" for name in LimitsIn.model_fields}
+    assert wanted <= named
