@@ -5,8 +5,8 @@ export LOOM_VENV := $(abspath $(VENV))
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test test-real drill fuzz unit lint format install install-test install-drill \
-	install-real lock proto
+.PHONY: help up down status test test-real drill fuzz bench-followers unit lint format install \
+	install-test install-drill install-real lock proto
 
 help:
 	@echo 'make up       install what is missing, start Loom, run the demo; LOOM_PORT_BASE=9080 moves it'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test-real  an agent and the tools themselves on real packages; the tables in docs/'
 	@echo 'make drill    every fault class on a scratch stack, then every guard switched off; figures in docs/'
 	@echo 'make fuzz     thousands of requests, made from the description of the API, to a whole stack'
+	@echo 'make bench-followers  what followers of live pages and logs cost; figures in docs/'
 	@echo 'make unit     the unit tests alone (seconds)'
 	@echo 'make lint     ruff, mypy and the import contract'
 	@echo 'make lock     pin requirements anew from setup.cfg'
@@ -81,6 +82,10 @@ drill: install-drill
 FUZZ_EXAMPLES ?= 100
 fuzz: install-drill
 	LOOM_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/fuzz
+
+bench-followers: install-test
+	$(BIN)/loom bench followers --json >docs/performance-followers.json.new
+	mv docs/performance-followers.json.new docs/performance-followers.json
 
 format: install-test
 	$(BIN)/ruff check --fix .
