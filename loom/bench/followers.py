@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 from loom.bench.audience import audience
@@ -48,8 +50,8 @@ class Plan:
     """
 
     followers: int = 50
-    rounds: int = 3
-    seconds: float = 10.0
+    rounds: int = 8
+    seconds: float = 5.0
     per_second: float = 30.0
     crowds: tuple[int, ...] = (200, 500)
 
@@ -63,22 +65,30 @@ class Phase:
     saw: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """The figures: of all rounds together, and of each."""
+        """The figures: of all rounds together, of each, and the medians of these, which a moment
+        when the machine had something else to do leaves as they are.
+        """
         times = [each for answers in self.answers for each in answers.all_ms()]
         errors = [error for answers in self.answers for error in answers.errors]
         of_kind = {
             kind: told(each for answers in self.answers for each in answers.times_ms[kind])
             for kind in KINDS
         }
+        rounds = [told(answers.all_ms()) for answers in self.answers]
+        middle = {
+            key: round(median(each[key] for each in rounds if key in each), 1)
+            for key in ("p50", "p95", "p99")
+        }
         return {
             "requests_ms": told(times),
+            "middle_round_ms": middle,
             "by_kind_ms": of_kind,
             "errors": len(errors),
             "errors_said": sorted(set(errors)),
             "readers": _together(self.saw),
             "rounds": [
-                {"requests_ms": told(answers.all_ms()), **costs}
-                for answers, costs in zip(self.answers, self.costs, strict=True)
+                {"requests_ms": times, **costs}
+                for times, costs in zip(rounds, self.costs, strict=True)
             ],
         }
 
@@ -122,7 +132,13 @@ def run(site: Site, plan: Plan, tell: Tell) -> dict[str, Any]:
         "lines_per_second": LINES_A_SECOND,
         "seconds_per_phase": plan.seconds,
         "rounds": plan.rounds,
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "cores": os.cpu_count(),
+            "memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "phases": found,
         "crowds": {str(count): phase.as_json() for count, phase in crowds.items()},
         "per_follower": _per_follower(found, plan.followers),
@@ -144,7 +160,7 @@ def _write(client: ControlClient, project: str) -> str:
 
 def _measure(phase: Phase, wish: Wish, load: Load, meter: Meter, seconds: float) -> None:
     with audience(wish) as readers:
-        threading.Event().wait(SETTLE_S)
+        load.run(SETTLE_S)
         readers.begin()
         before = meter.read()
         answers = load.run(seconds)
@@ -176,8 +192,7 @@ def _per_follower(found: dict[str, Any], followers: int) -> dict[str, dict[str, 
         pairs = list(zip(found[ALONE]["rounds"], found[name]["rounds"], strict=True))
 
         def middle(of: Callable[[dict[str, Any]], float], pairs: Any = pairs) -> float:
-            differences = sorted(of(with_them) - of(alone) for alone, with_them in pairs)
-            return differences[len(differences) // 2] / followers
+            return median(of(with_them) - of(alone) for alone, with_them in pairs) / followers
 
         added[name] = {
             "control_cpu_ms_per_s": round(middle(lambda r: r["cpu_s_per_s"]["control"]) * 1e3, 2),

@@ -176,16 +176,19 @@ class Readers:
     async def _documents(self, path: str) -> AsyncIterator[dict[str, Any]]:
         """The data of a stream's events."""
         try:
-            async with Stream(self._wish.url, path, self._headers) as stream:
-                if stream.status != httpx.codes.OK:
-                    _add(self._saw.refused, stream.status)
-                    return
-                self._is_ready()
-                self._saw.following += 1
-                async for line in stream.lines():
-                    if line.startswith(b"data: "):
-                        yield json.loads(line[6:])
-            self._saw.broken += 1
+            while True:
+                async with Stream(self._wish.url, path, self._headers) as stream:
+                    if stream.status == httpx.codes.OK:
+                        self._is_ready()
+                        self._saw.following += 1
+                        async for line in stream.lines():
+                            if line.startswith(b"data: "):
+                                yield json.loads(line[6:])
+                        self._saw.broken += 1
+                        return
+                # Those of the phase before have not given back all of their places yet.
+                _add(self._saw.refused, stream.status)
+                await asyncio.sleep(POLL_S)
         except BROKEN:
             self._saw.broken += 1
 

@@ -25,8 +25,8 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--followers", default=50, show_default=True, help="Half of pages, half of a log.")
-@click.option("--rounds", default=3, show_default=True, help="How often each phase comes.")
-@click.option("--seconds", default=10.0, show_default=True, help="How long each phase lasts.")
+@click.option("--rounds", default=8, show_default=True, help="How often each phase comes.")
+@click.option("--seconds", default=5.0, show_default=True, help="How long each phase lasts.")
 @click.option("--rate", default=30.0, show_default=True, help="Ordinary requests a second.")
 @click.option(
     "--crowd", "crowds", multiple=True, type=click.IntRange(1, 800), default=(200, 500),
@@ -80,7 +80,8 @@ def _show(document: dict[str, Any]) -> None:
         table.add_column(heading, overflow="fold")
     crowds = {f"{count} ask to follow": each for count, each in document["crowds"].items()}
     for name, phase in {**document["phases"], **crowds}.items():
-        times, readers = phase["requests_ms"], phase["readers"]
+        times = phase["requests_ms"] | phase["middle_round_ms"]
+        readers = phase["readers"]
         cells = [times.get(key, "") for key in ("p50", "p95", "p99", "max")]
         delays = [
             readers[kind].get(p, "") for kind in ("event_ms", "line_ms") for p in ("p50", "p99")
