@@ -362,9 +362,9 @@ def test_linked_beads_are_named(desk: Desk) -> None:
 
 def test_an_empty_loom_says_what_to_do_first() -> None:
     desk = Desk()
-    assert "loom project create" in desk.page("/").words()
-    assert "loom project create" in desk.page("/beads").words()
-    assert "loom project create" in desk.page("/beads/new").words()
+    assert "loom project add" in desk.page("/").words()
+    assert "loom project add" in desk.page("/beads").words()
+    assert "loom project add" in desk.page("/beads/new").words()
 
 
 def test_a_project_without_beads_says_how_to_file_one() -> None:
