@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from loom.clients.answers import every
+from loom.clients.answers import Page, every
 from loom.control.broker import Watched
 from loom.control.fresh import Fresh
 from loom.control.ledger import Ledger
 from loom.control.readiness import Probe
 from loom.control.reconciliation import PAGE, Read
 from loom.control.statistics import Counted
+from loom.control.together import Together
 from loom.domain.broker import BrokerState
+from loom.domain.bead import Bead
+from loom.domain.listing import BeadFilter, BeadSort
 from loom.domain.presence import Agent
 from loom.domain.project import Project
 from loom.domain.reconciliation import Depth
@@ -25,6 +28,8 @@ PROJECTS_S = 3.0
 AGENTS_S = 2.0
 PARTS_S = 3.0
 UNACCOUNTED_S = 20.0
+BOARDS = 64
+"""How many lists of cards are kept, each for all who look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,14 @@ class Links:
     flower: str = ""
     broker: str = ""
     vhost: str = "loom"
+
+    def worker(self, agent: str) -> str:
+        """Flower's page of an agent; empty where there is no Flower."""
+        return f"{self.flower.rstrip('/')}/worker/{quote(agent)}" if self.flower else ""
+
+    def task(self, bead_id: str) -> str:
+        """Flower's page of a bead, which is a task of the same id."""
+        return f"{self.flower.rstrip('/')}/task/{quote(bead_id)}" if self.flower else ""
 
     def queue(self, name: str) -> str:
         """RabbitMQ's page of a queue; empty where nobody says where its pages are."""
@@ -74,6 +87,7 @@ class Desk:
         )
         self._away = Fresh(PARTS_S, self._probe)
         self._unaccounted = Fresh(UNACCOUNTED_S, self._compare)
+        self._cards: Together[Page[Bead]] = Together(BOARDS)
 
     def projects(self) -> Sequence[Project]:
         """All projects, by their ids."""
@@ -98,6 +112,13 @@ class Desk:
     def unaccounted(self) -> int:
         """How many beads ledger and broker together have lost sight of; 0 where nobody can say."""
         return self._unaccounted.get()
+
+    def cards(self, count: int, where: BeadFilter, sort: BeadSort) -> Page[Bead]:
+        """The first so many beads of a list; all pages that show it ask when something happened."""
+        return self._cards.get(
+            (count, where, sort),
+            lambda: self.ledger.list_beads(page_size=count, where=where, sort=sort),
+        )
 
     def _probe(self) -> Sequence[str]:
         found = []
