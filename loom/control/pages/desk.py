@@ -14,8 +14,8 @@ from loom.control.readiness import Probe
 from loom.control.reconciliation import PAGE, Read
 from loom.control.statistics import Counted
 from loom.control.together import Together
-from loom.domain.broker import BrokerState
 from loom.domain.bead import Bead
+from loom.domain.broker import BrokerState
 from loom.domain.listing import BeadFilter, BeadSort
 from loom.domain.presence import Agent
 from loom.domain.project import Project
