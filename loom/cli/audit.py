@@ -17,7 +17,7 @@ from loom.domain.auditchain import Check, Head
 
 @click.group(invoke_without_command=True)
 @click.option("--target", default="", help="What was done to one bead, letter or group.")
-@click.option("--action", default="", help="As bead.cancel or dead_letter.replay.")
+@click.option("--action", default="", help="As bead.cancel or user.*; several apart by commas.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--cursor", default="", help="From the end of an earlier list.")
 @output.as_json_option

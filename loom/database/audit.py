@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, or_, select
 
 from loom.database import cursor, tables
 from loom.database.filing import storable
@@ -45,7 +45,14 @@ def page(
     if target:
         statement = statement.where(table.c.target == target)
     if action:
-        statement = statement.where(table.c.action == action)
+        # As loom.domain.audit.takes.
+        wanted = (
+            table.c.action.startswith(each[:-1], autoescape=True)
+            if each.endswith(".*")
+            else table.c.action == each
+            for each in action.split(",")
+        )
+        statement = statement.where(or_(*wanted))
     if after:
         statement = statement.where(table.c.id < cursor.read(after, int)[0])
     found = [AuditLine(**row) for row in connection.execute(statement).mappings()]

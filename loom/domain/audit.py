@@ -39,6 +39,16 @@ class AuditLine:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+def takes(patterns: str, action: str) -> bool:
+    """Whether an action is one of those asked for: `bead.cancel`, `user.*`, or several of such,
+    apart by commas; empty: any.
+    """
+    return not patterns or any(
+        action.startswith(each[:-1]) if each.endswith(".*") else action == each
+        for each in patterns.split(",")
+    )
+
+
 def check_intervention(by: Intervention) -> Intervention:
     """The intervention; raises Invalid unless it says who and why."""
     for name, value, most in (("actor", by.actor, 200), ("reason", by.reason, MAX_REASON)):

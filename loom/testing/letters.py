@@ -18,7 +18,7 @@ from loom.database.deadletters import check_state, missing
 from loom.database.outbox import replay_payload
 from loom.database.settling import check_discard, facts
 from loom.database.sweeping import TRIES
-from loom.domain.audit import AuditLine, Intervention, check_intervention
+from loom.domain.audit import AuditLine, Intervention, check_intervention, takes
 from loom.domain.bead import Bead
 from loom.domain.identity import check_bead_id, new_message_id
 from loom.domain.outbox import OutboxKind, OutboxRow
@@ -65,7 +65,7 @@ class FakeLetters(FakeReplays):
         found = [
             line
             for line in reversed(self._trail)
-            if target in ("", line.target) and action in ("", line.action)
+            if target in ("", line.target) and takes(action, line.action)
         ]
         return downwards(found, lambda line: line.id, page_size, 500, cursor)
 

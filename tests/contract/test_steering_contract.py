@@ -534,3 +534,7 @@ def test_the_audit_comes_in_pages_and_by_target(world: World) -> None:
     assert [line.target for line in first.items + second.items] == [b.id for b in reversed(beads)]
     assert second.next_cursor == ""
     assert len(world.control.list_audit(target=beads[0].id, action="bead.cancel").items) == 1
+    for action, count in (("bead.*", 5), ("user.*,bead.cancel", 5), ("bead.*,project.create", 6)):
+        assert len(world.control.list_audit(action=action).items) == count, action
+    for action in ("user.*", "bead.cance", "b_ad.*", "bead.", "*"):
+        assert world.control.list_audit(action=action).items == (), action

@@ -19,7 +19,16 @@ from loom.errors import Invalid
 ROWS = 100
 FAMILIES = tuple(dict.fromkeys(type_.partition(".")[0] for type_ in TYPES))
 """What events begin with: bead, project, …"""
-_WORDS = re.compile(r"[a-zA-Z0-9._@:-]{1,200}")
+ACTS = {
+    "access": "user.*,token.*,session.*,login.*",
+    "beads": "bead.*",
+    "projects": "project.*",
+    "agents": "agent.*",
+    "dead letters": "dead_letter.*,dead_letters.*",
+    "webhooks": "webhook.*",
+}
+"""What people do, by what they do it to. access: who may come in, and who came."""
+_WORDS = re.compile(r"[a-zA-Z0-9._@:*-]{1,200}")
 
 
 def routes(desk: Desk) -> Blueprint:
@@ -50,12 +59,15 @@ def routes(desk: Desk) -> Blueprint:
     @pages.get("/audit")
     @operation("The page of the audit trail", page=True, within=Within.ALL)
     def audit() -> Response:
-        chosen = _chosen("target", "action")
+        chosen = _chosen("target", "action") | {"of": request.args.get("of", "")}
+        chosen["of"] = chosen["of"] if chosen["of"] in ACTS else ""
         cursor = request.args.get("cursor", "")
-        page = desk.ledger.list_audit(chosen["target"], chosen["action"], ROWS, cursor)
+        action = chosen["action"] or ACTS.get(chosen["of"], "")
+        page = desk.ledger.list_audit(chosen["target"], action, ROWS, cursor)
         return frame.page(
             "audit.html",
             lines=page.items,
+            acts=tuple(ACTS),
             chosen=chosen,
             next_path=_path("/audit", chosen, page.next_cursor) if page.next_cursor else "",
             first_path=_path("/audit", chosen) if cursor else "",
