@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from page_world import Desk
 
+from loom.control.pages import Links
 from loom.domain.access import Role
 
 
@@ -57,6 +58,31 @@ def test_the_trail_tells_who_did_what_and_why(desk: Desk) -> None:
 
 def test_the_trail_is_filtered_by_the_act(desk: Desk) -> None:
     assert "No line passes these filters" in desk.page("/audit?action=no.such").words()
+
+
+def test_the_trail_is_filtered_by_what_was_acted_on(desk: Desk) -> None:
+    desk.token(yard=Role.VIEWER)
+    words = desk.page("/audit?of=access").words()
+    assert "token.create" in words
+    assert "bead.cancel" not in words
+    assert "bead.cancel" in desk.page("/audit?of=beads").words()
+    assert "bead.cancel" in desk.page("/audit?action=bead.*").words()
+    assert "bead.cancel" in desk.page("/audit?of=odd").words()
+
+
+def test_the_overview_shows_what_happened_lately_to_whoever_may_see_it(desk: Desk) -> None:
+    page = desk.page("/")
+    assert list(page.all("a", href="/events"))
+    assert len([each for each in page.all("li") if "event-" in each.attributes.get("id", "")]) == 8
+    assert "zoo" not in desk.page("/", **desk.token(yard=Role.VIEWER)).words()
+
+
+def test_a_part_of_loom_leads_to_its_own_page_in_flower_and_rabbitmq() -> None:
+    links = Links("http://flower.test/", "http://broker.test", "loom")
+    assert links.worker("agent-zoo@one") == "http://flower.test/worker/agent-zoo%40one"
+    assert links.task("bd-1") == "http://flower.test/task/bd-1"
+    assert links.queue("loom.tasks.zoo") == "http://broker.test/#/queues/loom/loom.tasks.zoo"
+    assert (Links().worker("a"), Links().task("b"), Links().queue("c")) == ("", "", "")
 
 
 def test_access_shows_people_and_tokens_with_their_roles(desk: Desk) -> None:

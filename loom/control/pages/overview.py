@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Response, request
 
 from loom.control import visible
+from loom.control.fresh import Fresh
 from loom.control.pages import condition, frame, picture
 from loom.control.pages.desk import Desk
+from loom.domain.event import EventFilter, EventLine
 from loom.domain.presence import AgentState
 
 GONE = frozenset({AgentState.LOST, AgentState.STOPPED})
+LATELY, LATELY_S = 8, 1.0
+"""How many events are shown, and for how long they serve everybody who looks."""
 WINDOWS = {"hour": (3_600, 60), "day": (86_400, 96), "week": (7 * 86_400, 84)}
 """Seconds, and into how many parts the plots divide them."""
 
 
 def view(desk: Desk) -> Callable[[], Response]:
     """The view of the overview."""
+
+    def lately(scope: tuple[str, ...]) -> Sequence[EventLine]:
+        wanted = EventFilter(projects=frozenset(scope) or None)
+        return desk.ledger.list_events(wanted, None, LATELY, newest_first=True).events
+
+    of_all = Fresh(LATELY_S, lambda: lately(()))
 
     def overview() -> Response:
         scope = visible.scope()
@@ -42,6 +52,7 @@ def view(desk: Desk) -> Callable[[], Response]:
                 unaccounted=0 if scope else desk.unaccounted(),
                 living=[agent.project_id for agent in agents if agent.state not in GONE],
             ),
+            events=lately(scope) if scope else of_all.get(),
             pictures=(picture.wide(hops, total), picture.tall(hops, total)),
             window=window if window in WINDOWS else "hour",
             windows=WINDOWS,
