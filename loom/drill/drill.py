@@ -40,7 +40,7 @@ class Pace:
     patience_s: float = 300.0
 
 
-SHORT = Pace(per_second=4.0, outstanding=8, recover_s=60.0, settle_s=15.0, patience_s=90.0)
+SHORT = Pace(per_second=2.0, outstanding=6, recover_s=60.0, settle_s=15.0, patience_s=90.0)
 """For a site of one of each part."""
 
 

@@ -21,7 +21,7 @@ from loom.errors import DeadlineExceeded, LoomError, Unavailable
 ANSWER_S = 3.0
 """How long a client waits for an answer before it takes the request for lost."""
 AGAIN_S = 0.3
-LOOK_S = 0.05
+LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)

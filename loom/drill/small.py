@@ -26,7 +26,7 @@ LEASES = {"LOOM_DATABASE_LEASE_S": "6", "LOOM_DATABASE_OUTBOX_LEASE_S": "4"}
 UNCONFINED = {"LOOM_AGENT_SANDBOX": "none"}
 """Commands count their runs in a file outside of their workspace."""
 START_S = 90.0
-LOOK_S = 0.1
+LOOK_S = 0.3
 ARMED = (b'"failpoints_armed"', b'"guards_are_off"')
 """What a process logs that has read what the drill wants of it."""
 
