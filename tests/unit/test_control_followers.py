@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import pytest
 from control_api import PROJECT, TOKEN, Api, make_app, problem
+from flask import Flask, request
 
 from loom.bench.figures import told
 from loom.control import feed as feed_module
 from loom.control import followers as followers_module
 from loom.control.feed import Feed
 from loom.control.followers import FULL_S, Followers
+from loom.control.pages import turns
 from loom.control.server import Server
 from loom.domain.event import EventFilter
+from loom.errors import Exhausted
 from loom.rpc.callers import digest
 from loom.settings import ControlSettings
 from loom.testing.ledger import FakeLedger
@@ -141,6 +145,32 @@ def test_fifty_followers_of_events_cost_the_ledger_one_watcher_and_are_forgotten
     watcher.join(timeout=30)
     assert not watcher.is_alive(), "nobody follows, and nobody watches"
     assert not feed._newest
+
+
+def test_pages_that_refresh_take_turns_and_hold_up_no_request_of_the_api() -> None:
+    app = Flask("pages")
+    turns.install(app, at_once=1, patience_s=0.05)
+    making, go_on = threading.Event(), threading.Event()
+
+    @app.get("/page")
+    def page() -> str:
+        if request.headers.get("X-Fragment") == "first":
+            making.set()
+            assert go_on.wait(30)
+        return "made"
+
+    def refresh(which: str) -> int:
+        return app.test_client().get("/page", headers={"X-Fragment": which}).status_code
+
+    app.register_error_handler(Exhausted, lambda _: ("", 429))
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(refresh, "first")
+        assert making.wait(30)
+        assert refresh("second") == 429
+        assert app.test_client().get("/page").status_code == 200, "it waits for no page"
+        go_on.set()
+        assert first.result() == 200
+    assert [refresh("third") for _ in range(3)] == [200] * 3
 
 
 def test_times_are_told_by_what_few_exceed() -> None:

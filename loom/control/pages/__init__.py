@@ -52,6 +52,7 @@ from loom.control.pages import (
     queues,
     records,
     services,
+    turns,
     webhooks,
 )
 from loom.control.pages.desk import Desk, Links
@@ -72,6 +73,7 @@ def install(app: Flask, desk: Desk) -> Callable[[], Response]:
     address with the API's index.
     """
     frame.install(app, desk)
+    turns.install(app)
     for blueprint in (assets.routes(), *blueprints(desk)):
         app.register_blueprint(blueprint)
     return overview.view(desk)
