@@ -64,6 +64,7 @@ def routes(desk: Desk) -> Blueprint:
             "webhook.html",
             hook=hook,
             is_=state_of(hook),
+            now=datetime.now(UTC),
             deliveries=page.items,
             states=tuple(DeliveryState),
             state=state,
