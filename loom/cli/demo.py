@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from loom.cli import calculator, output, profile
+from loom.cli import calculator, desk, output, profile
 from loom.cli.unreadable import Operator
 from loom.clients.control import ControlClient
 from loom.domain.bead import Attempt, Bead, NewBead
@@ -25,9 +25,7 @@ from loom.domain.project import Project
 from loom.errors import Conflict, DeadlineExceeded, Unavailable
 from loom.messaging.topology import dead_key
 from loom.settings import load
-from loom.stack import credentials, flower
 from loom.stack.home import Home, StackSettings
-from loom.stack.observe import urls
 
 PROJECT = "demo"
 PATIENCE_S = 60.0
@@ -244,9 +242,9 @@ def _conclude(cases: list[Case], home: Home) -> None:
     console.print()
     console.print(_table(cases))
     console.print()
-    for name, url, login in places(home):
+    for address in _addresses(home):
         # Not in a table, which would cut a login off in a narrow window.
-        click.echo(f"{name:11} {url}  {login}")
+        click.echo(address)
     for case in cases:
         if not case.as_wanted:
             click.echo(
@@ -256,16 +254,9 @@ def _conclude(cases: list[Case], home: Home) -> None:
             )
 
 
-def places(home: Home) -> list[tuple[str, str, str]]:
-    """Where to look further: name, URL and login of each page."""
-    found = urls(home.ports())
-    rabbitmq = home.secret(credentials.broker("operator"))
-    return [
-        ("API", found["control"], "Authorization: Bearer $(loom token show)"),
-        ("Flower", found["flower"], f"{flower.USER} / {home.secret(credentials.FLOWER)}"),
-        ("RabbitMQ", found["rabbitmq"], f"operator / {rabbitmq}"),
-        ("Repository", str(calculator.path(home)), "git --git-dir=<it> log --all --graph"),
-    ]
+def _addresses(home: Home) -> list[desk.Address]:
+    how = "git --git-dir=<it> log --all --graph"
+    return [*desk.addresses(home), desk.Address("Repository", str(calculator.path(home)), how)]
 
 
 def _document(cases: list[Case], home: Home) -> dict[str, Any]:
@@ -280,5 +271,5 @@ def _document(cases: list[Case], home: Home) -> dict[str, Any]:
             }
             for case in cases
         ],
-        "places": [{"name": name, "url": url} for name, url, _ in places(home)],
+        "places": [{"name": each.name, "url": each.url} for each in _addresses(home)],
     }

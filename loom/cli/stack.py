@@ -13,13 +13,13 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from loom.cli import admins, output, profile
+from loom.cli import admins, desk, output, profile
 from loom.cli.exits import failed
 from loom.cli.group import Group
 from loom.cli.output import as_json_option
 from loom.errors import LoomError
 from loom.settings import load
-from loom.stack import credentials, flower, logbook, services
+from loom.stack import credentials, logbook, services
 from loom.stack.doctor import FAIL, OK, Doctor
 from loom.stack.home import Home, StackSettings, find_home
 from loom.stack.lifecycle import PATIENCE_S, Stack
@@ -280,14 +280,8 @@ def _as_document(seen: list[Service]) -> dict[str, object]:
 
 
 def _say_where(console: Console, stack: Stack) -> None:
-    places, home = urls(stack.ports), stack.home
-    rows = (
-        ("API", places["control"], "Authorization: Bearer $(loom token show)"),
-        ("Flower", places["flower"], f"{flower.USER} {home.secret(credentials.FLOWER)}"),
-        ("RabbitMQ", places["rabbitmq"], f"operator {home.secret(credentials.broker('operator'))}"),
-    )
-    lines = [f"Loom is up; its state is in {home.path}"]
-    lines += [f"{name:9} {url}  {login}" for name, url, login in rows]
+    lines = [f"Loom is up; its state is in {stack.home.path}"]
+    lines += [str(address) for address in desk.addresses(stack.home)]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
 
 
