@@ -13,6 +13,8 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   tryItOutEnabled: true,
+  // Its choice of a server has no name of its own.
+  onComplete: () => document.getElementById("servers")?.setAttribute("aria-label", "Server"),
   validatorUrl: null, // the description goes nowhere else
   persistAuthorization: false,
   requestInterceptor: (request) => {
