@@ -81,14 +81,15 @@ function report(outcomes, done) {
   const reasons = new Map();
   for (const { id, why } of refused) {
     // The same reason names each bead: told once for all.
-    const words = (why || "refused").replaceAll(id, "it");
+    const words = (why || "refused").replaceAll(`bead ${id}`, "it").replaceAll(id, "ID");
     reasons.set(words, [...(reasons.get(words) || []), id]);
   }
   const told = [`${of("done").length} ${done}`];
   if (of("unchanged").length) told.push(`${of("unchanged").length} like that already`);
   if (refused.length) told.push(`${refused.length} refused`);
   const close = el("button", { class: "ghost", type: "button", "aria-label": "Close" }, icon("x", "small"));
-  const lines = [...reasons].map(([words, ids]) => el("li", {}, `${words}: `,
+  const coded = (words) => words.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+  const lines = [...reasons].map(([words, ids]) => el("li", {}, ...coded(words), ": ",
     ...ids.slice(0, REASONS).flatMap((id, at) => [at ? ", " : "", el("a", { href: `/beads/${encodeURIComponent(id)}` }, id)]),
     ids.length > REASONS ? ` and ${ids.length - REASONS} more` : ""));
   const notice = el("div", { class: `notice is-${refused.length ? (of("done").length ? "warn" : "bad") : "good"}` },
