@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from loom.domain.bead import NewBead
 from loom.domain.project import Project
 from loom.errors import Conflict, Invalid, NotFound, Unavailable
 from loom.rpc.callers import digest
-from loom.settings import LedgerSettings
+from loom.settings import ControlSettings, LedgerSettings
 from loom.testing.infrastructure import Infrastructure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -370,3 +371,35 @@ def test_clients_that_keep_a_closed_connection_open_hold_up_nobody(control: Cont
     finally:
         for connection in lingering:
             connection.close()
+
+
+def test_more_followers_than_there_are_places_for_leave_threads_for_everybody(
+    control: Control, project: str
+) -> None:
+    head = f"Host: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    ask = f"GET /api/v1/events/stream HTTP/1.1\r\n{head}".encode()
+    places = ControlSettings.model_fields["followers"].default
+    streams = [socket.create_connection(("127.0.0.1", control.port)) for _ in range(places + 40)]
+    try:
+        for stream in streams:
+            stream.settimeout(30)
+            stream.sendall(ask)
+        answers = [stream.recv(12) for stream in streams]
+        assert Counter(answers) == {b"HTTP/1.1 200": places, b"HTTP/1.1 429": 40}
+
+        with ThreadPoolExecutor(16) as many:
+            beads = [NewBead(f"one of {number}") for number in range(16)]
+            filed = list(many.map(lambda bead: control.client.create_bead(project, bead), beads))
+        assert len(control.client.list_beads(project).items) == len(filed)
+    finally:
+        for stream in streams:
+            stream.close()
+    eventually(
+        "who left has given back a place",
+        lambda: _status_of_stream(control) == 200,
+    )
+
+
+def _status_of_stream(control: Control) -> int:
+    with control.http.stream("GET", "/api/v1/events/stream") as answer:
+        return answer.status_code
