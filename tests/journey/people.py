@@ -106,7 +106,7 @@ class Person:
     def leaves(self) -> None:
         """Close the browser's context; raises AssertionError if any page did what none may."""
         self.context.close()
-        assert self.problems == []
+        assert not self.problems, "\n".join(self.problems)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error":
