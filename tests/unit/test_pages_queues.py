@@ -101,15 +101,15 @@ def test_an_alarm_of_the_broker_stands_on_every_page_that_tells_of_it(desk: Desk
 
 def test_the_broker_tells_of_nodes_consumers_and_rates(desk: Desk) -> None:
     page = desk.page("/queues")
-    for told in ("memory alarm", "4.0 GiB", "of 2.0 GiB", "3.2", "short of replicas"):
+    for told in ("memory alarm", "4.0 GiB", "of 2.0 GiB", "3.2", "Queue loom.tasks.zoo is short of replicas"):
         assert told in page.words(), told
 
 
 def test_more_consumers_than_agents_is_explained(desk: Desk) -> None:
     words = desk.page("/queues").words()
-    assert "zoo: 2 consumers, 1 agent known" in words
+    assert "2 consumers of zoo, 1 agent known" in words
     assert "Somebody takes beads of it whom Loom does not know" in words
-    assert "yard: 0 consumers" not in words
+    assert "0 consumers of yard" not in words
 
 
 def test_fewer_consumers_than_working_agents_is_explained(desk: Desk) -> None:

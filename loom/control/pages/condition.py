@@ -132,7 +132,7 @@ def _alarm(node: Node, trouble: Trouble) -> tuple[str, str]:
             )
         case Trouble.PARTITION:
             return (
-                f"{node.name} lost sight of {_names(node.apart)}",
+                f"RabbitMQ's node {node.name} lost sight of {_names(node.apart)}",
                 "The broker is in parts that do not know of each other. Mend the network; the "
                 "part without a majority stands still.",
             )
