@@ -5,7 +5,8 @@ export LOOM_VENV := $(abspath $(VENV))
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test test-real drill fuzz bench-followers unit lint format install \
+.PHONY: help up down status test test-real test-browser screenshots drill fuzz bench-followers unit \
+	lint format install \
 	install-test install-drill install-real lock proto
 
 help:
@@ -18,6 +19,8 @@ help:
 	@echo 'make fuzz     thousands of requests, made from the description of the API, to a whole stack'
 	@echo 'make bench-followers  what followers of live pages and logs cost; figures in docs/'
 	@echo 'make unit     the unit tests alone (seconds)'
+	@echo 'make test-browser  the pages alone, in a real browser'
+	@echo 'make screenshots  the pictures of the pages in docs/screenshots, taken anew'
 	@echo 'make lint     ruff, mypy and the import contract'
 	@echo 'make lock     pin requirements anew from setup.cfg'
 	@echo 'make proto    generate the gRPC code from proto/'
@@ -52,6 +55,12 @@ lint: install-test
 
 unit: install-test
 	$(BIN)/pytest tests/unit
+
+test-browser: install-test
+	$(BIN)/pytest -p no:randomly tests/journey/test_browser.py tests/journey/test_browser_pages.py
+
+screenshots: install-test
+	$(BIN)/pytest -p no:randomly tests/journey/screenshots.py
 
 # Side by side, for mypy keeps one core busy while the first tests wait for servers to start.
 test: install-test
