@@ -20,10 +20,10 @@ from loom.cli import output, profile
 from loom.cli.known import PROJECT
 from loom.clients.control import ControlClient
 from loom.clients.importing import verdicts_to_json
-from loom.domain.imports import plan
+from loom.domain.imports import linking, plan
 from loom.domain.imports.issue import Source
-from loom.domain.imports.plan import Action, Asked, Here, Verdict
 from loom.domain.imports.reading import Line, cut, read
+from loom.domain.imports.verdict import Action, Asked, Here, Verdict
 from loom.errors import Invalid, LoomError, NotFound
 
 PART, PART_BYTES = 500, 2 * 1024 * 1024
@@ -179,9 +179,9 @@ def _seen_whole(
             asked.append(Asked(line.number, read(source, line.record or {})))
         except LoomError as error:
             asked.append(Asked(line.number, fault=error.detail))
-    there = {plan.missing(each.issue.id) for each in asked if each.issue is not None}
+    there = {linking.missing(each.issue.id) for each in asked if each.issue is not None}
     whole = plan.plan(asked, Here(project_id), run=run).verdicts
-    circles = {each.line: [r for r in each.remarks if plan.CIRCLE in r] for each in whole}
+    circles = {each.line: [r for r in each.remarks if linking.CIRCLE in r] for each in whole}
     return [
         replace(
             each,

@@ -12,8 +12,8 @@ import httpx
 
 from loom.clients.representation import bead_path, project_path, time_to_json
 from loom.domain.imports.issue import Origin, Source
-from loom.domain.imports.plan import Action, Verdict
 from loom.domain.imports.reading import Line, read
+from loom.domain.imports.verdict import Action, Verdict
 
 PART_S = 60.0
 """How long one part of an import may take."""

@@ -9,8 +9,8 @@ from loom.clients.answers import Page
 from loom.domain.audit import Intervention
 from loom.domain.imports.difference import View
 from loom.domain.imports.issue import Origin, Source
-from loom.domain.imports.plan import Verdict
 from loom.domain.imports.reading import Line
+from loom.domain.imports.verdict import Verdict
 from loom.rpc import imports
 from loom.rpc.v1 import database_pb2, imports_pb2_grpc
 from loom.rpc.v1 import imports_pb2 as pb

@@ -9,8 +9,8 @@ from loom.clients.answers import Page
 from loom.domain.audit import Intervention
 from loom.domain.imports.difference import View
 from loom.domain.imports.issue import Origin, Source
-from loom.domain.imports.plan import Verdict
 from loom.domain.imports.reading import Line
+from loom.domain.imports.verdict import Verdict
 
 
 class Imports(Protocol):

@@ -26,9 +26,9 @@ from loom.domain.access import Role
 from loom.domain.bead import MAX_BATCH
 from loom.domain.imports.difference import View
 from loom.domain.imports.issue import Source
-from loom.domain.imports.plan import Action, Verdict
 from loom.domain.imports.reading import Line, cut, write
 from loom.domain.imports.spreadsheet import COLUMNS, row
+from loom.domain.imports.verdict import Action, Verdict
 from loom.errors import BadRequest, NotFound
 from loom.telemetry import logs
 

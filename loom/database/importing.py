@@ -32,8 +32,8 @@ from loom.domain.comment import MAX_AUTHOR
 from loom.domain.identity import check_project_id, new_message_id
 from loom.domain.imports import plan
 from loom.domain.imports.issue import Issue, Origin, Source, Where
-from loom.domain.imports.plan import Asked, Change, Here, New, Plan, Verdict
 from loom.domain.imports.reading import Line, read
+from loom.domain.imports.verdict import Asked, Change, Here, New, Plan, Verdict
 from loom.domain.lifecycle import Move, State, move
 from loom.errors import Invalid, LoomError
 

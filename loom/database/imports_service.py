@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from loom.database import exporting, importing
 from loom.database.steering import Run, intervention
 from loom.domain.identity import check_bead_id, check_project_id
-from loom.domain.imports.plan import Verdict
+from loom.domain.imports.verdict import Verdict
 from loom.rpc import imports
 from loom.rpc.server import caller
 from loom.rpc.v1 import imports_pb2 as pb

@@ -7,8 +7,8 @@ from typing import Any
 
 from loom.domain.imports.difference import View
 from loom.domain.imports.issue import Origin, Source
-from loom.domain.imports.plan import Action, Verdict
 from loom.domain.imports.reading import Line
+from loom.domain.imports.verdict import Action, Verdict
 from loom.errors import Invalid
 from loom.rpc import codec
 from loom.rpc.comments import comment_from_pb, comment_to_pb

@@ -18,8 +18,8 @@ from loom.domain.identity import check_project_id, new_message_id
 from loom.domain.imports import plan
 from loom.domain.imports.difference import View
 from loom.domain.imports.issue import Origin, Said, Source
-from loom.domain.imports.plan import Here, New, Plan, Verdict
 from loom.domain.imports.reading import Line
+from loom.domain.imports.verdict import Here, New, Plan, Verdict
 from loom.domain.lifecycle import State
 from loom.domain.outbox import OutboxKind
 from loom.domain.priority import rank, waiting_since

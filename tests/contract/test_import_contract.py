@@ -12,8 +12,8 @@ from loom.clients.comments import Subject
 from loom.domain.audit import Intervention
 from loom.domain.bead import Amendment, Bead, NewBead
 from loom.domain.imports.issue import Source
-from loom.domain.imports.plan import Action, Verdict
 from loom.domain.imports.reading import Line, write
+from loom.domain.imports.verdict import Action, Verdict
 from loom.domain.lifecycle import Resolution, State
 from loom.errors import Invalid, NotFound
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loom.control.answers.answer import Answer, Count, Moment, Object
 from loom.domain.imports.issue import Source
-from loom.domain.imports.plan import Action
+from loom.domain.imports.verdict import Action
 
 
 class ImportedOut(Answer):

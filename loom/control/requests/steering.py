@@ -69,7 +69,7 @@ class ReplayQuery(Paging):
 
 
 class AuditQuery(Paging):
-    """The query of the audit trail. action: as `bead.cancel` or `user.*`; several apart by commas."""
+    """The query of the audit trail. action: as `bead.cancel` or `user.*`, apart by commas."""
 
     target: Name = ""
     action: Name = ""
