@@ -101,7 +101,8 @@ def test_an_alarm_of_the_broker_stands_on_every_page_that_tells_of_it(desk: Desk
 
 def test_the_broker_tells_of_nodes_consumers_and_rates(desk: Desk) -> None:
     page = desk.page("/queues")
-    for told in ("memory alarm", "4.0 GiB", "of 2.0 GiB", "3.2", "Queue loom.tasks.zoo is short of replicas"):
+    ill = "Queue loom.tasks.zoo is short of replicas"
+    for told in ("memory alarm", "4.0 GiB", "of 2.0 GiB", "3.2", ill):
         assert told in page.words(), told
 
 
