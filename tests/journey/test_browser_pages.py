@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Loom, People, eventually
 from people import NARROW, WIDE, Person
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from loom.cli import calculator
 from loom.cli.unreadable import Operator
@@ -97,7 +97,7 @@ def check(person: Person, path: str) -> None:
     page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="light")
     person.opens(path)
-    page.wait_for_function("document.querySelector('h1, h2')")
+    expect(page.locator("main").locator("h1, h2").first).to_be_visible()
     page.evaluate(AXE.read_text())
     assert page.evaluate(CHECKED, RULES) == []
     light = page.evaluate(BACKGROUND)
