@@ -102,7 +102,6 @@ function follow() {
   if (scope === "off" || !types.length) { pulse("live", "Live"); return; }
   let source = null;
   let again = 0;
-  let left = false;
   const heard = (event) => {
     const [kind] = event.type.split(".");
     const wanted = concerned().some(({ dataset }) => !dataset.live || dataset.live.split(" ").includes(kind));
@@ -116,7 +115,8 @@ function follow() {
       listening = true;
       refused = false;
       if (!failures) pulse("live", "Live");
-      if (left) nudge();
+      // What happened between the page and the stream is told by neither.
+      nudge();
     });
     mine.addEventListener("error", () => {
       listening = false;
@@ -132,7 +132,7 @@ function follow() {
     source?.close();
     source = null;
     listening = false;
-    left = missed = true;
+    missed = true;
   };
   // A page that nobody looks at keeps no place, nor one of the browser's few connections.
   document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
