@@ -41,12 +41,16 @@ class LogQuery(BaseModel):
 
 
 class StreamQuery(BaseModel):
-    """The query of a stream. from: start or now, where no Last-Event-ID comes with it."""
+    """The query of a stream. from: start or now, where no place comes with it.
+
+    cursor: the place of the last event that came, for who cannot send a Last-Event-ID.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     attempt: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     start: Literal["start", "now"] = Field(default="start", alias="from")
+    cursor: Cursor = ""
 
 
 def routes(ledger: Ledger, followers: Followers) -> Blueprint:
@@ -86,7 +90,7 @@ def routes(ledger: Ledger, followers: Followers) -> Blueprint:
     )  # fmt: skip
     def stream(bead_id: str) -> Response:
         query = read_query(StreamQuery, request.args.to_dict(flat=False))
-        epoch, cursor = query.attempt or 0, request.headers.get("Last-Event-ID", "")
+        epoch, cursor = query.attempt or 0, request.headers.get("Last-Event-ID", query.cursor)
         with followers.placed() as give_back:
             from_now = query.start == "now"
             page = ledger.read_log(known_bead(bead_id), epoch, cursor, 1, from_now=from_now)

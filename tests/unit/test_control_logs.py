@@ -134,6 +134,18 @@ def test_a_stream_goes_on_after_the_event_that_was_seen_last(api: Api, work: Wor
     assert again.status_code == 204, "by which an EventSource knows not to come again"
 
 
+def test_who_cannot_send_a_header_names_the_place_in_the_query(api: Api, work: Work) -> None:
+    work.say("one", "two", last=True)
+    finish(api.ledger, work.id, PROVEN)
+    whole = events(api.get(f"{work.path}/stream"))
+    first = next(id_ for id_, kind, _ in whole if kind == "line")
+
+    rest = events(api.get(f"{work.path}/stream?cursor={first}"))
+
+    assert [line["text"] for _, kind, line in rest if kind == "line"] == ["two"]
+    assert api.get(f"{work.path}/stream?cursor=nowhere").status_code == 422
+
+
 def test_a_stream_from_now_begins_with_what_comes(api: Api, work: Work) -> None:
     work.say("before")
     stream = iter(api.get(f"{work.path}/stream?from=now", Accept="*/*").response)

@@ -116,24 +116,34 @@ export function start() {
   log.addEventListener("keydown", (event) => { if (["PageUp", "ArrowUp", "Home"].includes(event.key)) setFollow(false); });
   log.addEventListener("scroll", () => { if (log.scrollHeight - log.scrollTop - log.clientHeight < 4) setFollow(true); });
 
-  const source = new EventSource(log.dataset.log);
-  source.addEventListener("open", () => say("Live"));
-  source.addEventListener("line", (event) => add(JSON.parse(event.data)));
-  source.addEventListener("attempt", (event) => {
-    const told = JSON.parse(event.data);
-    if (attempt && told.attempt !== attempt) { waiting.push({ kind: "attempt", text: `Attempt ${told.attempt} begins` }); soon(); }
-    attempt = told.attempt || attempt;
-  });
-  source.addEventListener("end", () => {
-    ended = true;
-    source.close();
-    say("Ended");
-    if (!count && !waiting.length) log.querySelector(".none").textContent = "It has ended, and wrote nothing that is kept.";
-  });
-  source.addEventListener("error", () => {
-    if (ended) return;
-    say(source.readyState === EventSource.CLOSED ? "Not live: reload the page" : "Coming back");
-  });
+  let source = null;
+  let place = "";
+  function listen() {
+    const from = new URL(log.dataset.log, location.href);
+    if (place) from.searchParams.set("cursor", place);
+    source = new EventSource(from);
+    source.addEventListener("open", () => say("Live"));
+    source.addEventListener("line", (event) => { place = event.lastEventId || place; add(JSON.parse(event.data)); });
+    source.addEventListener("attempt", (event) => {
+      const told = JSON.parse(event.data);
+      if (attempt && told.attempt !== attempt) { waiting.push({ kind: "attempt", text: `Attempt ${told.attempt} begins` }); soon(); }
+      attempt = told.attempt || attempt;
+    });
+    source.addEventListener("end", () => {
+      ended = true;
+      source.close();
+      say("Ended");
+      if (!count && !waiting.length) log.querySelector(".none").textContent = "It has ended, and wrote nothing that is kept.";
+    });
+    source.addEventListener("error", () => {
+      if (ended) return;
+      if (source.readyState !== EventSource.CLOSED) { say("Coming back"); return; }
+      // Refused, for want of a place: a browser does not try that again, and not all should at once.
+      say("Not live: it tries again");
+      setTimeout(listen, 15000 + Math.random() * 30000);
+    });
+  }
+  listen();
   addEventListener("pagehide", () => source.close());
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting.length) soon(); });
   // The text, and not the JSON that the address gives to programs.
