@@ -167,9 +167,8 @@ def _report(
         | {"python": platform.python_version()}
         | dict(tools.find(tools.NEEDED, agent.path)),
     )
-    place = Place(
-        agent.workspace, agent.report_every_s, partial(tools.find, tools.TOOLS, agent.path)
-    )
+    wanted = agent.tools.split()
+    place = Place(agent.workspace, agent.report_every_s, partial(tools.find, wanted, agent.path))
     Reporter(DatabaseClient.from_settings(ledger), told, place).run(parent, told.pid)
 
 

@@ -11,11 +11,6 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-TOOLS = (
-    "python3", "pytest", "tox", "nox", "ruff", "flake8", "mypy", "uv", "node", "npm", "pnpm",
-    "yarn", "eslint", "go", "golangci-lint", "cargo", "rustc", "java", "mvn", "gradle", "make",
-    "cmake", "gcc",
-)  # fmt: skip
 NEEDED = ("git", "bwrap")
 """What an agent itself works with."""
 ONE_S, ALL_S = 5.0, 20.0

@@ -24,6 +24,11 @@ class AgentSettings(Settings):
     """The agent's name in Celery, Flower and the ledger; `agent-<project>@<host>` if empty."""
     path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     """The PATH of git and of every command."""
+    tools: str = (
+        "python3 pytest tox nox ruff flake8 mypy uv node npm pnpm yarn eslint go golangci-lint "
+        "cargo rustc java mvn gradle make cmake gcc"
+    )
+    """The programs on that PATH whose versions it tells, which it asks each for when it starts."""
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     """What the commands of beads run in; `none` for ordinary processes of the agent's user, which
     can read all that the agent can: only where every repository is trusted."""

@@ -184,6 +184,8 @@ class Stand:
             "LOOM_AGENT_PROJECT": self.project_id,
             # Most commands here speak with their test by files outside of the workspace.
             "LOOM_AGENT_SANDBOX": "none",
+            # Some that a machine may have take a second of its processor to tell their version.
+            "LOOM_AGENT_TOOLS": "python3 make",
             "LOOM_AGENT_WORKSPACE": str(self.folder / "workspaces"),
             "LOOM_BROKER_HOST": self.broker.host,
             "LOOM_BROKER_PORT": str(self.broker.port),
