@@ -32,6 +32,7 @@ wanted() {
     case $what in
         test | drill) printf '%s\n' \
             '/usr/bin/chromium chromium' \
+            '/usr/lib/*/libatomic.so.1 libatomic1' \
             '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core' ;;
     esac
     [ "$what" != drill ] || printf '%s\n' '/usr/lib/*/faketime/libfaketimeMT.so.1 libfaketime'

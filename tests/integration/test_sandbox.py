@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from loom.stack import reach
+
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests" / "integration" / "sandbox_corpus.py"
 PATIENCE_S = 100
@@ -66,9 +68,22 @@ def _users() -> list[Who]:
     me = os.geteuid()
     if me != 0:
         return [Who("nobody", me)]
+    setpriv = shutil.which("setpriv") or "/usr/bin/setpriv"
     # setpriv itself can still start what nobody can not.
-    argv = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "env")
-    return [Who("nobody", 65534, argv), Who("root", 0)]
+    argv = (setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "env")
+    return [Who("nobody", 65534, (*_reaching(), *argv)), Who("root", 0)]
+
+
+def _reaching() -> list[str]:
+    """What lets nobody reach this clone and its Python where they lie in a folder of root's."""
+    needed = (
+        ROOT / "loom",
+        ROOT / "workers",
+        ROOT / "tests",
+        Path(sys.prefix),
+        Path(sys.base_prefix),
+    )
+    return reach.command(reach.survey(needed))
 
 
 @dataclass
