@@ -31,3 +31,9 @@ class Fresh(Generic[T]):
                 found = self._fetch()
                 kept = self._kept = (self._clock() + self._keep_s, found)
             return kept[1]
+
+    def renew(self) -> T:
+        """The answer as it is now; others get it too from here on."""
+        found = self._fetch()
+        self._kept = (self._clock() + self._keep_s, found)
+        return found

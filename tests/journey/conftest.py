@@ -98,6 +98,9 @@ def pytest_runtest_makereport(
     if report.failed and isinstance(stack, Loom):
         report.sections.append(("loom status", stack.run("status").stdout))
         report.sections.append(("loom logs", stack.run("logs", "-n", "15").stdout))
+        for name, person in item.funcargs.items():
+            if isinstance(person, Person):
+                report.sections.append((f"the page of {name}", person.sees()))
     return report
 
 

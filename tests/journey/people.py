@@ -71,6 +71,10 @@ class Person:
         """Go to a page of Loom."""
         self.page.goto(path)
 
+    def sees(self) -> str:
+        """The address and the words of the page, as it is now."""
+        return f"{self.page.url}\n{self.page.locator('body').inner_text(timeout=1_000)[:3_000]}"
+
     def logs_in(self, name: str, password: str) -> None:
         """Send the form that asks for them."""
         self.page.get_by_role("textbox", name="Name", exact=True).fill(name)

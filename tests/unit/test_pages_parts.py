@@ -83,6 +83,7 @@ def test_an_answer_is_fetched_again_when_it_has_become_old() -> None:
     assert [fresh.get(), fresh.get()] == [1, 1]
     at[0] = 2.5
     assert fresh.get() == 2
+    assert [fresh.renew(), fresh.get()] == [3, 3]
 
 
 def test_a_failure_is_not_kept() -> None:

@@ -38,6 +38,13 @@ def test_without_a_project_the_page_says_how_to_make_one() -> None:
     assert list(page.all("a", href="/projects/new"))
 
 
+def test_a_bead_can_be_filed_in_a_project_that_was_made_just_now() -> None:
+    desk = Desk()
+    assert "There is no project" in desk.page("/beads/new").words()
+    desk.api.ledger.create_project(Project("zoo", "/srv/zoo.git"), "c")
+    assert "There is no project" not in desk.page("/beads/new").words()
+
+
 def test_only_an_admin_of_everything_is_shown_how_to_make_a_project(desk: Desk) -> None:
     some = desk.token(zoo=Role.ADMIN)
     assert not list(desk.page("/projects", **some).all("a", href="/projects/new"))

@@ -10,6 +10,7 @@ from loom.clients.answers import Page, every
 from loom.control.broker import Watched
 from loom.control.fresh import Fresh
 from loom.control.ledger import Ledger
+from loom.control.pages import fragment
 from loom.control.readiness import Probe
 from loom.control.reconciliation import PAGE, Read
 from loom.control.statistics import Counted
@@ -90,8 +91,8 @@ class Desk:
         self._cards: Together[Page[Bead]] = Together(BOARDS)
 
     def projects(self) -> Sequence[Project]:
-        """All projects, by their ids."""
-        return self._projects.get()
+        """All projects, by their ids: as they are now, but for a page that refreshes itself."""
+        return self._projects.get() if fragment.asked_for() else self._projects.renew()
 
     def queues(self) -> Queues:
         """The depths of every project's queues and of Loom's own."""
@@ -143,7 +144,7 @@ class Desk:
 
     def _count(self) -> Queues:
         try:
-            names = queues_of([project.id for project in self.projects()])
+            names = queues_of([project.id for project in self._projects.get()])
             names += [queue.name for queue in CORE.queues]
             found = self._read(list(dict.fromkeys(names)))
         except LoomError as error:

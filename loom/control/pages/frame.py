@@ -12,14 +12,12 @@ from flask import Flask, Response, current_app, g, make_response, render_templat
 from loom import __version__
 from loom.control import access, csrf, visible
 from loom.control.operation import Operation, Within
-from loom.control.pages import assets, menu, words
+from loom.control.pages import assets, fragment, menu, words
 from loom.control.pages.desk import Desk
 from loom.domain.access import Principal, Role
 from loom.domain.event import TYPES
 
 T = TypeVar("T")
-FRAGMENT = "X-Fragment"
-"""The header of a request for what is within the frame alone."""
 NEXT_STEPS = {
     "not_found": "It may have been deleted, or the address has a slip in it.",
     "forbidden": "Ask an admin of Loom for a role that allows it.",
@@ -57,7 +55,7 @@ def wanted() -> bool:
     """Whether the request comes from a person's browser, which reads HTML rather than JSON."""
     if request.path.startswith("/api/"):
         return False
-    if FRAGMENT in request.headers:
+    if fragment.asked_for():
         return True
     accepted = request.accept_mimetypes
     return accepted["text/html"] > accepted["application/json"]
@@ -65,12 +63,12 @@ def wanted() -> bool:
 
 def page(template: str, status: int = 200, **context: Any) -> Response:
     """The page, or what is within its frame for one that refreshes itself."""
-    fragment = FRAGMENT in request.headers
-    layout = "fragment.html" if fragment else "base.html"
+    refreshes = fragment.asked_for()
+    layout = "fragment.html" if refreshes else "base.html"
     response = make_response(render_template(template, layout=layout, **context), status)
     response.headers["Cache-Control"] = "private, no-cache"
-    response.headers["Vary"] = f"Accept, Cookie, {FRAGMENT}"
-    if fragment and status == 200:
+    response.headers["Vary"] = f"Accept, Cookie, {fragment.HEADER}"
+    if refreshes and status == 200:
         response.add_etag()
         response.make_conditional(request)
     return response

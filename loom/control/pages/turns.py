@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import threading
 
-from flask import Flask, g, request
+from flask import Flask, g
 
-from loom.control.pages import frame
+from loom.control.pages import fragment
 from loom.errors import Exhausted
 
 AT_ONCE = 2
@@ -24,7 +24,7 @@ def install(app: Flask, at_once: int = AT_ONCE, patience_s: float = PATIENCE_S) 
     turns = threading.BoundedSemaphore(at_once)
 
     def wait() -> None:
-        if frame.FRAGMENT not in request.headers:
+        if not fragment.asked_for():
             return
         if not turns.acquire(timeout=patience_s):
             raise Exhausted("more pages are open than Loom can keep up to date at once")

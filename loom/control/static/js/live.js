@@ -15,6 +15,15 @@ let etag = "";
 let running = null;
 let timer = 0;
 let failures = 0;
+let pressed = false;
+
+// What is pressed stays until it is let go, or for 5 s: on an element that was replaced a click is none.
+for (const [type, is] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+  addEventListener(type, () => (is ? (pressed = true) : setTimeout(() => { pressed = false; })), true);
+}
+const released = async () => {
+  for (let looks = 0; pressed && looks < 100; looks += 1) await new Promise((done) => setTimeout(done, 50));
+};
 
 const concerned = () => [...document.querySelectorAll("main [data-live][id]")];
 
@@ -67,7 +76,11 @@ async function fetchOnce() {
     if (answer.ok) {
       etag = answer.headers.get("ETag") || "";
       if (document.querySelector("main [data-again]")) location.reload();
-      else put(await answer.text());
+      else {
+        const text = await answer.text();
+        await released();
+        put(text);
+      }
     }
     if (failures) pulse(failures > 1 ? "away" : "late", failures > 1 ? "Loom is away" : "Late");
     else pulse("live", "Live");
