@@ -44,7 +44,8 @@ def measure(site: Small, count: int, tell: Tell) -> dict[str, Any]:
     one transaction; it is not to start for a long time, so that it wakes nobody. transaction:
     BeginTransaction, ExecuteQuery and Commit, three calls. select: what the same row costs psycopg
     on a connection of its own to PgBouncer, without the service; its difference to read_bead is
-    what the service adds, and that reads what belongs to the bead, too.
+    what the service adds, and that reads what belongs to the bead, too. at_once: by threads of this
+    one process, so that its interpreter takes part in what they wait for.
     """
     settings = _settings(site)
     client = DatabaseClient.from_settings(settings)

@@ -155,6 +155,7 @@ def measure(site: Small, seconds: float, rounds: int, tell: Tell) -> dict[str, A
         "prefetch": PREFETCH,
         "acknowledged_at_once": BATCH,
         "sides": {side: _together(each) for side, each in found.items()},
+        "loom_to": {side: _ratios(found["loom"], found[side]) for side in SIDES if side != "loom"},
     }
 
 
@@ -212,6 +213,16 @@ def _together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return sums | {
         key: _spread([each[key] for each in rounds])
         for key in ("published_per_s", "consumed_per_s", "publisher_cpu_us", "consumer_cpu_us")
+    }
+
+
+def _ratios(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Loom's rate by theirs in the same round: the median, which a slow stretch of all leaves."""
+    if not ours:
+        return {}
+    return {
+        key: round(median(a[key] / b[key] for a, b in zip(ours, theirs, strict=True)), 2)
+        for key in ("published_per_s", "consumed_per_s")
     }
 
 
