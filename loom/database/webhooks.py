@@ -31,6 +31,8 @@ from loom.errors import Conflict, IllegalTransition
 
 LONGEST_WAIT_S = 5.0
 POLL_S = 0.5
+GATHER_S = 0.1
+"""How long events gather before they are given out: a webhook is nobody's hurry."""
 ANSWER_S = 0.2
 TIDY_EVERY_S = 60.0
 
@@ -186,6 +188,8 @@ class Webhooks:
             if leased or left_s <= 0 or not self._wait(count, min(left_s, POLL_S)):
                 self._tidy(ends - time.monotonic())
                 return leased
+            # What happens together is given out together: the trip goes on meanwhile.
+            time.sleep(min(GATHER_S, max(0.0, left_s)))
 
     def settle(self, owner: str, tried: Sequence[Tried], time_left_s: float) -> int:
         """Take what came of leased deliveries; how many were still the owner's."""
