@@ -5,7 +5,7 @@ export LOOM_VENV := $(abspath $(VENV))
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test test-real test-browser screenshots drill fuzz bench-followers unit \
+.PHONY: help up down status test test-real test-browser screenshots drill fuzz bench bench-followers unit \
 	lint format install \
 	install-test install-drill install-real lock proto
 
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-real  an agent and the tools themselves on real packages; the tables in docs/'
 	@echo 'make drill    every fault class on a scratch stack, then every guard switched off; figures in docs/'
 	@echo 'make fuzz     thousands of requests, made from the description of the API, to a whole stack'
+	@echo 'make bench    messages, starts, beads a second, calls, memory; beside pika, py-amqp and Celery'
 	@echo 'make bench-followers  what followers of live pages and logs cost; figures in docs/'
 	@echo 'make unit     the unit tests alone (seconds)'
 	@echo 'make test-browser  the pages alone, in a real browser'
@@ -91,6 +92,10 @@ drill: install-drill
 FUZZ_EXAMPLES ?= 100
 fuzz: install-drill
 	LOOM_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/fuzz
+
+# Under five minutes; BENCH_JSON=PATH has the figures and raw samples written there.
+bench: install-test
+	$(BIN)/python -m bench
 
 bench-followers: install-test
 	$(BIN)/loom bench followers --json >docs/performance-followers.json.new
