@@ -7,6 +7,7 @@ vhost (make_vhost, on_vhost), that is named after it. What changes a whole serve
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ def pytest_configure_node(node: Any) -> None:
     if _folder not in stash:
         stash[_folder] = own_folder()
     node.workerinput[FOLDER] = str(stash[_folder])
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from what lives to the end: modules, and thousands of tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
