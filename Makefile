@@ -5,8 +5,8 @@ export LOOM_VENV := $(abspath $(VENV))
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
-.PHONY: help up down status test test-real test-browser screenshots drill fuzz bench bench-followers unit \
-	lint format install \
+.PHONY: help up down status test test-unit test-component test-real test-browser screenshots drill fuzz \
+	bench bench-followers lint format install \
 	install-test install-drill install-real lock proto
 
 help:
@@ -19,7 +19,7 @@ help:
 	@echo 'make fuzz     thousands of requests, made from the description of the API, to a whole stack'
 	@echo 'make bench    messages, starts, beads a second, calls, memory; beside pika, py-amqp and Celery'
 	@echo 'make bench-followers  what followers of live pages and logs cost; figures in docs/'
-	@echo 'make unit     the unit tests alone (seconds)'
+	@echo 'make test-unit  the pure tests alone (seconds); test-component: those of one part at a time'
 	@echo 'make test-browser  the pages alone, in a real browser'
 	@echo 'make screenshots  the pictures of the pages in docs/screenshots, taken anew'
 	@echo 'make lint     ruff, mypy and the import contract'
@@ -54,8 +54,11 @@ lint: install-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: install-test
-	$(BIN)/pytest tests/unit
+test-unit: install-test
+	$(BIN)/pytest -n 2 tests/unit
+
+test-component: install-test
+	$(BIN)/pytest -n 2 tests/component
 
 test-browser: install-test
 	$(BIN)/pytest -p no:randomly tests/journey/test_browser.py tests/journey/test_browser_pages.py

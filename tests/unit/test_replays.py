@@ -35,6 +35,7 @@ from loom.messaging.topology import (
 )
 from loom.testing.broker import FakeBroker
 from loom.testing.ledger import FakeLedger
+from loom.testing.stopping import Unhurried
 
 BY = Intervention("ada", "it is mended")
 TASKS_OF_P1 = task_key("p1")
@@ -115,8 +116,8 @@ def test_a_refused_result_leads_to_its_bead_even_without_its_headers():
     delivery = Delivery(1, RESULTS_QUEUE, RESULTS, "loom.results.p1", b"{}", {"f": 0.5}, "r1")
     undertaker = Undertaker(broker.publish, lambda: broker.declare([CORE]), 1)
     broker.declare([CORE])
-    undertaker.bury([Refused(delivery, "unproven", "no step", about)], threading.Event())
-    Letters(ledger).handle(broker.take(DEAD_LEDGER_QUEUE), threading.Event())
+    undertaker.bury([Refused(delivery, "unproven", "no step", about)], Unhurried())
+    Letters(ledger).handle(broker.take(DEAD_LEDGER_QUEUE), Unhurried())
     now = ledger.get_bead(bead.id)
     assert now.state is State.BLOCKED
     assert "unproven: no step" in now.reason

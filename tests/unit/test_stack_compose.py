@@ -1,9 +1,7 @@
-"""compose.yaml describes the same stack, safely, and by the schema of compose."""
+"""compose.yaml describes the same stack, and safely."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +21,6 @@ def compose() -> dict[str, Any]:
     """The file as compose reads it."""
     document: dict[str, Any] = YAML(typ="safe").load(ROOT / "compose.yaml")
     return document
-
-
-def test_the_file_follows_the_schema_of_compose() -> None:
-    answer = subprocess.run(
-        [
-            *(sys.executable, "-m", "check_jsonschema"),
-            *("--builtin-schema", "vendor.compose-spec", str(ROOT / "compose.yaml")),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def test_the_services_are_those_of_the_local_stack(compose: dict[str, Any]) -> None:

@@ -147,7 +147,10 @@ def test_a_fault_of_the_agent_is_reported_as_one_of_the_surroundings(
     assert message.reason == "the agent has a fault: MemoryError: no more"
 
 
-def test_a_result_that_is_not_confirmed_is_on_disk_before_it_is_tried_again(stand: Stand) -> None:
+def test_a_result_that_is_not_confirmed_is_on_disk_before_it_is_tried_again(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.report.FIRST_PAUSE_S", 0.0)
     stand.broker.away = True
     kept: list[int] = []
 

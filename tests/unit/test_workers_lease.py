@@ -13,20 +13,27 @@ from workers.lease import Lease, LeaseLost
 PATIENCE_S = 10.0
 
 
-def test_a_lease_is_renewed_long_before_its_end() -> None:
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renew without a pause to speak of, and ask again without any."""
+    monkeypatch.setattr("workers.lease.LONGEST_PAUSE_S", 0.001)
+    monkeypatch.setattr("workers.lease.RETRY_S", 0.0)
+
+
+def test_a_lease_is_renewed_long_before_its_end(brisk: None) -> None:
     renewed = threading.Semaphore(0)
 
     def renew() -> float:
         renewed.release()
-        return 0.3
+        return 60.0
 
-    with Lease(renew, 0.3, time.monotonic(), lambda: None) as lease:
+    with Lease(renew, 60.0, time.monotonic(), lambda: None) as lease:
         for _ in range(5):
             assert renewed.acquire(timeout=PATIENCE_S)
         lease.check()
 
 
-def test_a_lease_that_the_ledger_gave_to_another_is_lost_at_once() -> None:
+def test_a_lease_that_the_ledger_gave_to_another_is_lost_at_once(brisk: None) -> None:
     lost = threading.Event()
 
     def renew() -> float:
@@ -45,7 +52,7 @@ def test_a_lease_that_cannot_be_renewed_is_lost_before_its_end() -> None:
         raise Unavailable("the ledger is away")
 
     began = time.monotonic()
-    with Lease(renew, 1.0, began, lost.set) as lease:
+    with Lease(renew, 0.05, began, lost.set) as lease:
         assert lost.wait(PATIENCE_S)
         assert lease.lost
 
@@ -57,13 +64,13 @@ def test_a_renewal_that_hangs_does_not_keep_a_lease_alive() -> None:
         go_on.wait(PATIENCE_S)
         return 60.0
 
-    with Lease(renew, 0.2, time.monotonic(), lost.set) as lease:
+    with Lease(renew, 0.05, time.monotonic(), lost.set) as lease:
         assert lost.wait(PATIENCE_S)
         go_on.set()
         assert lease.lost
 
 
-def test_a_ledger_that_comes_back_in_time_is_no_loss() -> None:
+def test_a_ledger_that_comes_back_in_time_is_no_loss(brisk: None) -> None:
     answers = threading.Semaphore(0)
     failures = iter([True, True])
 
@@ -115,7 +122,7 @@ def test_a_process_that_stood_still_past_the_end_may_do_nothing_more() -> None:
     assert lost.is_set()
 
 
-def test_a_step_that_others_see_waits_for_the_ledgers_own_yes() -> None:
+def test_a_step_that_others_see_waits_for_the_ledgers_own_yes(brisk: None) -> None:
     answers = iter([Unavailable("away"), Unavailable("away"), 60.0])
 
     def renew() -> float:
@@ -129,6 +136,9 @@ def test_a_step_that_others_see_waits_for_the_ledgers_own_yes() -> None:
     assert next(answers, None) is None
 
 
-def test_a_long_lease_is_still_renewed_every_two_seconds() -> None:
-    lease = Lease(lambda: 60.0, 600.0, time.monotonic(), lambda: None)
-    assert lease._pause_s == 2.0
+@pytest.mark.parametrize(("lease_s", "pause_s"), [(3.0, 1.0), (600.0, 2.0)])
+def test_a_lease_is_renewed_every_third_of_it_and_a_long_one_every_two_seconds(
+    lease_s: float, pause_s: float
+) -> None:
+    lease = Lease(lambda: 60.0, lease_s, time.monotonic(), lambda: None)
+    assert lease._pause_s == pause_s

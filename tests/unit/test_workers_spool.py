@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from loom.errors import Invalid
 from loom.messaging.envelope import Envelope
 from loom.messaging.topology import CORE, RESULTS, RESULTS_QUEUE, result_key
 from loom.testing.broker import FakeBroker
+from loom.testing.stopping import Unhurried
 from workers import resending
 from workers.spool import Spool, from_bytes, named, to_bytes
 
@@ -100,15 +100,12 @@ def test_a_file_that_cannot_be_read_is_put_aside_and_told_of(
     assert path.with_suffix(".unreadable").read_text() == "{"
 
 
-def test_the_spool_is_looked_after_until_it_is_empty(
-    spool: Spool, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resending, "EVERY_S", 0.01)
+def test_the_spool_is_looked_after_until_it_is_empty(spool: Spool, broker: FakeBroker) -> None:
     for number in (1, 2):
         spool.keep("bd-1", number, envelope(f"m-{number}"))
     broker.lose_after = 1
     told: list[tuple[str, int]] = []
-    stopping = threading.Event()
+    stopping = Unhurried()
     resending.keep_sending(
         spool, broker, stopping, tell=lambda *bead: told.append(bead), idle=stopping.set
     )

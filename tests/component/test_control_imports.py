@@ -16,7 +16,7 @@ from loom.domain.bead import MAX_BATCH
 
 __all__ = ["shell"]
 
-FILES = Path(__file__).parent / "imports"
+FILES = Path(__file__).parents[1] / "unit/imports"
 HERE = "/api/v1/projects/shop/import"
 
 

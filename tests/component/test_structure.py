@@ -39,6 +39,14 @@ def test_the_contract_passes_buf():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_compose_yaml_follows_the_schema_of_compose():
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    run = subprocess.run(
+        [*check, ROOT / "compose.yaml"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_names_of_the_broker_are_spelled_in_the_topology_alone():
     name = re.compile(r"""["']loom\.(tasks|results|events|logs|metrics|dead|unrouted)\b""")
     offenders = [
