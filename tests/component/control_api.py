@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import remembered  # noqa: F401
 from argon2 import PasswordHasher
 from declared_answers import Checked
 from flask import Flask
 from flask.testing import FlaskClient
-from remembered_rules import Remembered
 from werkzeug.test import TestResponse
 
 from loom.control.app import create_app
@@ -22,7 +22,6 @@ from loom.rpc.callers import digest
 from loom.settings import ControlSettings
 from loom.testing.ledger import FakeLedger
 
-Flask.url_rule_class = Remembered
 TOKEN = "a token"
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

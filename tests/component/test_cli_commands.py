@@ -206,6 +206,7 @@ def test_the_evidence_of_a_bead_is_shown_in_words_and_whole_as_json(shell: Shell
     assert whole["notes"] == "Read this."
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("passes", "exit_code", "word"), [(True, 0, "succeeded"), (False, 1, "failed")]
 )
@@ -219,6 +220,7 @@ def test_waiting_for_a_bead_ends_as_the_bead_ends(passes: bool, exit_code: int, 
     assert said == ["open", "in_progress", word]
 
 
+@pytest.mark.usefixtures("clock")
 def test_waiting_outlives_a_ledger_that_is_away_for_a_moment() -> None:
     class Restarting(FakeLedger):
         away = 0

@@ -86,6 +86,7 @@ def test_the_failure_is_the_last_line_of_the_step_that_failed() -> None:
     assert failure(()) == ""
 
 
+@pytest.mark.usefixtures("clock")
 def test_it_watches_until_all_have_ended_and_outlives_a_part_that_is_away() -> None:
     sights = iter((Sight("filed"), Unavailable("restarting"), Sight("succeeded", "c", ended=True)))
     shown: list[str] = []
@@ -103,6 +104,7 @@ def test_it_watches_until_all_have_ended_and_outlives_a_part_that_is_away() -> N
     assert shown == ["filed", "filed", "filed", "succeeded"]
 
 
+@pytest.mark.usefixtures("clock")
 def test_what_ends_otherwise_or_not_in_time_is_not_as_wanted() -> None:
     other = Case("x", "failed", lambda: Sight("succeeded", ended=True), "")
     never = Case("y", "succeeded", lambda: Sight("in_progress"), "")

@@ -44,6 +44,7 @@ def test_a_loom_that_is_not_there_and_a_token_that_nobody_made(shell: Shell) -> 
     assert Shell(shell.api, "wrong").run("bead", "list").exit_code == 4
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("passes", "code", "word"), [(True, 0, "succeeded"), (False, 1, "failed")])
 def test_a_run_ends_as_its_bead_does(passes: bool, code: int, word: str) -> None:
     looks = Looks(attempted(passes=passes))
@@ -55,6 +56,7 @@ def test_a_run_ends_as_its_bead_does(passes: bool, code: int, word: str) -> None
     assert f"mine-1 {word}" in done.stderr
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("act", "code"), [("cancel", 6), ("block", 7)])
 def test_a_run_that_a_person_ends_or_has_to_look_at(act: str, code: int) -> None:
     class Ended(Looks):
@@ -83,6 +85,7 @@ def block(api: Api, bead_id: str) -> None:
     api.ledger.record_dead_letters([letter])
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("more", "code"), [((), 130), (("--cancel-on-interrupt",), 6)])
 def test_ctrl_c_leaves_the_bead_running_or_cancels_it(more: tuple[str, ...], code: int) -> None:
     class Interrupted(Looks):

@@ -106,7 +106,7 @@ def test_fifty_followers_of_logs_cost_the_ledger_one_watcher_and_are_forgotten(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(followers_module, "WATCH_MS", 10)
-    monkeypatch.setattr(followers_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(followers_module, "LOOK_S", 0.001)
     beads = {api.file()["id"] for _ in range(2)}
     followers = Followers(api.ledger, MANY, heartbeat_s=0)
     before = watchers("log-watch")
@@ -129,7 +129,7 @@ def test_fifty_followers_of_events_cost_the_ledger_one_watcher_and_are_forgotten
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(feed_module, "WATCH_MS", 10)
-    monkeypatch.setattr(feed_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(feed_module, "LOOK_S", 0.001)
     ledger = Counting()
     feed = Feed(ledger, heartbeat_s=0)
     now = ledger.watch_events().place

@@ -24,12 +24,19 @@ from loom.testing.ledger import FakeLedger
 BEADS = "/api/v1/projects/shop/beads"
 
 
-@pytest.fixture
-def api() -> Iterator[Api]:
-    """The API with one project and one bead; when the test ends it has to have just these."""
+@pytest.fixture(scope="module")
+def refuses() -> Api:
+    """The API with one project and one bead, for all that changes neither."""
     api = Api()
     assert api.post("/api/v1/projects", PROJECT).status_code == 201
     api.file(id="taken")
+    return api
+
+
+@pytest.fixture
+def api(refuses: Api) -> Iterator[Api]:
+    """That API; when the test ends it has to have just these."""
+    api = refuses
     yield api
     assert [project.id for project in api.ledger.list_projects().items] == ["shop"]
     assert [bead.id for bead in api.ledger.list_beads().items] == ["taken"]

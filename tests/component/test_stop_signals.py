@@ -18,7 +18,7 @@ threading.Thread(target=lambda: (stopping.wait(), __import__("os")._exit(7))).st
 print("ready", flush=True)
 """
 HOLDS_THE_EVENTS_LOCK = (
-    WAITS_FOR_EVER_IN_C + "\nwith stopping._cond: time.sleep(0.3)\ntime.sleep(60)"
+    WAITS_FOR_EVER_IN_C + "\nwith stopping._cond: time.sleep(0.1)\ntime.sleep(60)"
 )
 MASKED_ON_THE_MAIN_THREAD = (
     WAITS_FOR_EVER_IN_C
@@ -34,7 +34,7 @@ def test_a_signal_sets_the_event_whatever_the_main_thread_does(
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == b"ready\n"
-        time.sleep(0.05)  # it may signal too early for the lock, never too late
+        time.sleep(0.02)  # it may signal too early for the lock, never too late
         running.send_signal(number)
         assert running.wait(30) == 7
 

@@ -151,7 +151,7 @@ def test_a_command_that_does_not_stop_when_asked_is_killed_with_all_its_kin(
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     script = f"trap '' TERM; exec 9>{fifo}; sleep 600 & wait; wait; sleep 600"
-    ended = run("sh", "-c", script, cwd=tmp_path, soft_timeout_s=0.5, timeout_s=1.0)
+    ended = run("sh", "-c", script, cwd=tmp_path, soft_timeout_s=0.5, timeout_s=0.6)
     assert (ended.timed_out, ended.exit_code) == (True, None)
     # The end of the file comes once nobody has it open for writing.
     os.set_blocking(reader, True)

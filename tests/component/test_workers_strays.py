@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,22 @@ from workers import strays
 from workers.workspace import Workspace, environment, sweep, workspace
 
 
-def test_folders_of_any_depth_are_removed(tmp_path: Path) -> None:
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """How many files this process may have open: few, for the length of the test."""
+    most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = min(most, 1_024)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    yield few
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def test_folders_of_any_depth_are_removed(tmp_path: Path, few_files: int) -> None:
+    depth = 1_500
+    # Deeper than the stack, the open files of a process, and the longest path.
+    assert depth > max(sys.getrecursionlimit(), few_files, 4_096 / len("deep/"))
     with workspace(Workspace.of(tmp_path, "bd-1", 1)) as place:
-        # Deeper than the stack, the open files of a process, and the longest path.
-        _dig(place.home, 5_000)
+        _dig(place.home, depth)
         (place.home / "link").symlink_to(tmp_path)
     assert tmp_path.exists()
     assert not list(tmp_path.iterdir())

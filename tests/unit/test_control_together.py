@@ -13,6 +13,20 @@ from loom.control.together import Together
 MANY = 20
 
 
+class Question:
+    """Always the same one, which tells that it is being asked."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def __hash__(self) -> int:
+        self.asked.set()
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Question)
+
+
 def test_who_comes_while_an_answer_is_fetched_shares_the_next_one() -> None:
     together: Together[int] = Together(8)
     numbers = itertools.count(1)
@@ -24,16 +38,12 @@ def test_who_comes_while_an_answer_is_fetched_shares_the_next_one() -> None:
         return next(numbers)
 
     with ThreadPoolExecutor(MANY + 1) as many:
-        first = many.submit(together.get, "board", slow)
+        first = many.submit(together.get, Question(), slow)
         assert fetching.wait(30)
-        asking = threading.Barrier(MANY + 1)
-
-        def ask() -> int:
-            asking.wait(30)
-            return together.get("board", lambda: next(numbers))
-
-        rest = [many.submit(ask) for _ in range(MANY)]
-        asking.wait(30)
+        questions = [Question() for _ in range(MANY)]
+        rest = [many.submit(together.get, each, lambda: next(numbers)) for each in questions]
+        for each in questions:
+            assert each.asked.wait(30)
         assert together.get("another board", lambda: 0) == 0, "nobody waits for another question"
         go_on.set()
         assert first.result() == 1
