@@ -34,6 +34,7 @@ from loom.database.changes import Report
 from loom.database.comments import Comments
 from loom.database.decisions import Judged
 from loom.database.desk import Desk
+from loom.database.group import Group
 from loom.database.highwater import HighWater
 from loom.database.imports_service import Imports
 from loom.database.journal import Journal
@@ -61,10 +62,10 @@ from loom.telemetry import logs
 T = TypeVar("T")
 
 LONGEST_WAIT_S = 5.0
+CLAIMS_AT_ONCE = 50
+CLAIMS_S = 2.0
+"""How long claims that are granted together may take; if it takes longer, each is made alone."""
 ANSWER_S = 0.2
-POLL_S = 0.5
-"""How often a call that waits for outbox rows looks by itself: retries become due unannounced."""
-
 log = logs.get(__name__)
 
 
@@ -80,6 +81,7 @@ class Ledger:
         self._engines = (self._engine, writers, self._readers)
         self._wakeups = Wakeups(settings, self._engine, max(1, settings.threads // 3))
         self._wakeups.start()
+        self._claims = Group(self._claim_together, most=CLAIMS_AT_ONCE)
         self.steering = Steering(self._run)
         self.waiting = Waiting(self._run)
         self.desk = Desk(self._run)
@@ -118,11 +120,12 @@ class Ledger:
         locks: Sequence[int] = (),
         *,
         tells: bool = False,
+        gathered: bool = False,
     ) -> T:
-        """tells: it may add outbox rows, or make room for some."""
+        """tells: it may add outbox rows, or make room for some. gathered: which nobody awaits."""
         done = pool.run(self._engine, work, time_left_s, locks=locks)
         if tells:
-            self._wakeups.tell()
+            self._wakeups.tell(gathered=gathered)
         return done
 
     # Projects and beads.
@@ -246,17 +249,18 @@ class Ledger:
         """Rows that are due, leased to owner; waits for one, holding no connection meanwhile."""
         if not owner or "\0" in owner or limit < 1:
             raise Invalid("a lease needs an owner, and a limit from 1", field="owner")
-        give_up = time.monotonic() + min(wait_ms / 1000, LONGEST_WAIT_S, time_left_s - 0.2)
         ends = time.monotonic() + time_left_s
+        give_up = min(ends - ANSWER_S, time.monotonic() + min(wait_ms / 1000, LONGEST_WAIT_S))
         while True:
-            count = self._wakeups.count
+            waited = wait_ms > 0 and self._wakeups.await_turn(give_up)
             leased = self._run(
                 lambda c: outbox.lease(c, owner, limit, self._settings.outbox_lease_s),
                 ends - time.monotonic(),
                 (outbox.TASKS_LOCK,),
             )
-            left_s = give_up - time.monotonic()
-            if leased or left_s <= 0 or not self._wakeups.wait(count, min(left_s, POLL_S)):
+            if leased:
+                self._wakeups.expect_more(gathered=len(leased) < limit)
+            if leased or not waited:
                 return leased
 
     def settle_outbox(
@@ -272,19 +276,31 @@ class Ledger:
     def claim_bead(self, request: pb.ClaimBeadRequest, caller: str, time_left_s: float) -> Claim:
         """Claim a bead under the epoch of its task message."""
         claims.check_claim(request.agent_id, request.request_id)
+        asked = claims.Asked(
+            request.bead_id,
+            request.epoch,
+            request.agent_id,
+            request.request_id,
+            request.redelivered,
+            caller,
+        )
+        ends = time.monotonic() + time_left_s
+        granted = self._claims.ask(asked, time_left_s / 2)
+        if granted is not None:
+            return granted
         return self._run(
-            lambda c: claims.claim(
-                c,
-                request.bead_id,
-                request.epoch,
-                request.agent_id,
-                request.request_id,
-                lease_s=self._settings.lease_s,
-                redelivered=request.redelivered,
-                caller=caller,
-            ),
-            time_left_s,
+            lambda c: claims.claim(c, asked, self._settings.lease_s),
+            ends - time.monotonic(),
             tells=True,
+            gathered=True,
+        )
+
+    def _claim_together(self, asked: Sequence[claims.Asked]) -> Sequence[Claim | None]:
+        return self._run(
+            lambda c: claims.claim_together(c, asked, self._settings.lease_s),
+            CLAIMS_S,
+            tells=True,
+            gathered=True,
         )
 
     def renew_lease(
@@ -301,7 +317,9 @@ class Ledger:
     def record_results(self, reports: Sequence[Report], time_left_s: float) -> tuple[Judged, ...]:
         """Apply reports, each once; what became of each."""
         _check_batch(reports)
-        return self._run(lambda c: results.record(c, reports), time_left_s, tells=True)
+        return self._run(
+            lambda c: results.record(c, reports), time_left_s, tells=True, gathered=True
+        )
 
     def record_dead_letters(
         self, letters: Sequence[DeadLetter], time_left_s: float

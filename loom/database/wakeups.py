@@ -3,15 +3,20 @@
 Only a hint beside polling: a lost one costs a poll's time. It is sent after the commit and not
 within it, since PostgreSQL lets transactions that notify commit one by one, each with its own
 flush to disk; and at most every PAUSE_S, however many rows came.
+
+What a person or a program waits for is told at once. What the trip itself brings about (claims,
+results: events, and room for more) is gathered, so that what a busy ledger owes goes out in few
+large batches.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 
 import psycopg
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from loom.database import pool
 from loom.errors import LoomError
@@ -20,7 +25,16 @@ from loom.telemetry import logs
 
 CHANNEL = "loom_outbox"
 PAUSE_S = 0.02
+GATHER_S = 0.05
+"""How long what is gathered may wait. A look costs the ledger as much as ten rows do."""
+REST_S = 0.1
+"""The least time between telling other services of what is gathered."""
+POLL_S = 0.5
+"""How often rows are looked for unannounced: retries become due by themselves."""
 AGAIN_S = 1.0
+AT_ONCE, GATHERED = "at once", "gathered"
+
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 log = logs.get(__name__)
 
@@ -35,8 +49,10 @@ class Wakeups:
         self._self = uuid.uuid4().hex
         self._changed = threading.Condition()
         self._count = 0
+        self._due = 0.0  # when outbox rows are to be looked for next, by time.monotonic()
         self._places = threading.BoundedSemaphore(most_waiting)
         self._untold = threading.Event()
+        self._urgent = False  # of what is untold
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._listen, name="wakeups-listen", daemon=True),
@@ -63,10 +79,37 @@ class Wakeups:
         with self._changed:
             return self._count
 
-    def tell(self) -> None:
-        """Rows were added, and are committed."""
-        self._wake()
+    def tell(self, *, gathered: bool = False) -> None:
+        """Rows were added, and are committed. gathered: they may wait for others."""
+        with self._changed:
+            self._urgent = self._urgent or not gathered
+        self._wake(gathered=gathered)
         self._untold.set()
+
+    def await_turn(self, until: float) -> bool:
+        """Wait until outbox rows should be looked for, which is then the caller's to do.
+
+        until: time.monotonic(). False when it passed before, when too many wait, or when stopping.
+        """
+        if self._stopping.is_set() or not self._places.acquire(blocking=False):
+            return False
+        try:
+            with self._changed:
+                while not self._stopping.is_set():
+                    now = time.monotonic()
+                    if now >= self._due:
+                        self._due = now + POLL_S
+                        return True
+                    if now >= until:
+                        return False
+                    self._changed.wait(min(self._due, until) - now)
+            return False
+        finally:
+            self._places.release()
+
+    def expect_more(self, *, gathered: bool) -> None:
+        """What was found is not all there is, or was but the first of some."""
+        self._hasten(GATHER_S if gathered else 0.0)
 
     def wait(self, count: int, timeout_s: float) -> bool:
         """Wait until the count is another; False at once if too many wait, or when stopping."""
@@ -79,9 +122,14 @@ class Wakeups:
         finally:
             self._places.release()
 
-    def _wake(self) -> None:
+    def _wake(self, *, gathered: bool = False) -> None:
         with self._changed:
             self._count += 1
+        self._hasten(GATHER_S if gathered else 0.0)
+
+    def _hasten(self, delay_s: float) -> None:
+        with self._changed:
+            self._due = min(self._due, time.monotonic() + delay_s)
             self._changed.notify_all()
 
     def _listen(self) -> None:
@@ -97,8 +145,9 @@ class Wakeups:
                     self._wake()
                     while not self._stopping.is_set():
                         for notice in connection.notifies(timeout=1.0):
-                            if notice.payload != self._self:
-                                self._wake()
+                            sender, _, how = notice.payload.partition(" ")
+                            if sender != self._self:
+                                self._wake(gathered=how == GATHERED)
                             if self._stopping.is_set():
                                 break
             except psycopg.Error as error:
@@ -106,19 +155,20 @@ class Wakeups:
                 self._stopping.wait(AGAIN_S)
 
     def _send(self) -> None:
-        def notify(connection: Connection) -> None:
-            connection.execute(
-                text("SELECT pg_notify(:channel, :payload)"),
-                {"channel": CHANNEL, "payload": self._self},
-            )
-
         while True:
             self._untold.wait()
             if self._stopping.is_set():
                 return
             self._untold.clear()
+            with self._changed:
+                urgent, self._urgent = self._urgent, False
             try:
-                pool.run(self._engine, notify, time_left_s=1.0)
+                self._notify(AT_ONCE if urgent else GATHERED)
             except LoomError as error:
                 log.info("notify_failed", why=error.detail)
-            self._stopping.wait(PAUSE_S)
+            self._stopping.wait(PAUSE_S if urgent else REST_S)
+
+    def _notify(self, how: str) -> None:
+        # One statement that nothing waits for needs no transaction of its own with limits.
+        with pool.named_errors(), self._engine.connect() as connection:
+            connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": f"{self._self} {how}"})

@@ -10,8 +10,9 @@ from loom.errors import NotFound
 from loom.telemetry import logs, process
 
 BATCH = 200
-WAIT_S = 0.01
-"""How long a batch may wait for more after its first delivery."""
+WAIT_S = 0.03
+"""How long a batch may wait for more after its first delivery. Recording one costs the ledger as
+much as ten results in it do, and nobody works on while a result is on its way."""
 PREFETCH = 300
 """More than a batch, so that the next one arrives while one is recorded."""
 

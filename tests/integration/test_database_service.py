@@ -17,6 +17,7 @@ from loom.database import beads, migrate, pool
 from loom.database.ledger import Ledger
 from loom.domain.bead import NewBead
 from loom.domain.identity import new_message_id
+from loom.domain.lifecycle import State
 from loom.domain.outbox import ClaimVerdict, OutboxKind
 from loom.domain.project import Project
 from loom.errors import (
@@ -130,6 +131,47 @@ def test_of_twenty_takeovers_of_one_message_one_is_granted(database: RunningData
     )
     assert answers.count(ClaimVerdict.GRANTED) == 1
     assert answers.count(ClaimVerdict.STALE) == 19
+
+
+def test_beads_that_are_claimed_at_once_are_granted_each_to_who_asked_for_it(
+    database: RunningDatabase,
+) -> None:
+    ids = file(database, 24)
+    agents = database.client("agent-alpha")
+    answers = at_once(
+        48, lambda n: agents.claim_bead(ids[n % 24], 1, f"agent-alpha@{n}", request_id=f"r{n}")
+    )
+    granted = {n: c for n, c in enumerate(answers) if c.verdict is ClaimVerdict.GRANTED}
+    assert sorted(n % 24 for n in granted) == list(range(24))
+    for number, claim in granted.items():
+        assert claim.bead.id == ids[number % 24]
+        assert claim.bead.state is State.IN_PROGRESS
+        assert claim.project.id == "alpha"
+        (attempt,) = database.client("control").list_attempts(claim.bead.id)
+        assert attempt.agent_id == f"agent-alpha@{number}"
+    others = [c.verdict for n, c in enumerate(answers) if n not in granted]
+    assert others == [ClaimVerdict.HELD] * 24
+
+
+def test_a_bead_that_somebody_has_locked_holds_up_no_claim_of_another(
+    database: RunningDatabase, infrastructure: Infrastructure
+) -> None:
+    locked, free = file(database, 2)
+    agents = database.client("agent-alpha")
+    login = infrastructure.migration_named(NAME)
+    with (
+        psycopg.connect(
+            host=login.host, port=login.port, dbname=login.name, user=login.user,
+            password=login.password.get_secret_value(),
+        ) as holder,
+        ThreadPoolExecutor(1) as threads,
+    ):  # fmt: skip
+        holder.execute("SELECT FROM bead WHERE id = %s FOR UPDATE", [locked])
+        waiting = threads.submit(agents.claim_bead, locked, 1, "agent-alpha@first")
+        assert agents.claim_bead(free, 1, "agent-alpha@h").verdict is ClaimVerdict.GRANTED
+        assert not waiting.done()
+        holder.rollback()
+        assert waiting.result().verdict is ClaimVerdict.GRANTED
 
 
 def test_dispatchers_lease_disjoint_rows_and_leave_none(database: RunningDatabase) -> None:
@@ -265,7 +307,7 @@ def test_a_waiting_lease_is_woken_by_a_bead_that_is_filed(database: RunningDatab
 def test_a_bead_filed_by_one_service_wakes_a_lease_that_waits_at_another(
     database: RunningDatabase, settings: LedgerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loom.database.ledger.POLL_S", 60.0)
+    monkeypatch.setattr("loom.database.wakeups.POLL_S", 60.0)
     monkeypatch.setattr("loom.database.ledger.LONGEST_WAIT_S", 60.0)
     other = Ledger(settings)
     try:
