@@ -34,7 +34,7 @@ from loom.settings import (
     load,
 )
 from loom.telemetry import failpoints, logs
-from loom.telemetry.process import Stopped, explain, stop_signals, wait_for
+from loom.telemetry.process import Stopped, explain, keep_for_good, stop_signals, wait_for
 from workers import controls, gate, presence, probe, task, tools, workspace
 from workers.app import app
 from workers.child import Child
@@ -127,6 +127,7 @@ def _serve(
             task_key(agent.project), no_declare=True, queue_arguments={"x-queue-type": "quorum"}
         )
     ]
+    keep_for_good()
     worker = app.Worker(
         hostname=name,
         concurrency=agent.concurrency,

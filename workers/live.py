@@ -123,9 +123,15 @@ class LiveLog:
             self._mark(step, LineKind.END, f"{how} after {duration_s:.1f} s")
 
     def close(self, timeout_s: float = 3.0) -> None:
-        """Send what is left, for at most timeout_s seconds; nothing is taken any more."""
+        """Send what is left, for at most timeout_s seconds; nothing is taken any more.
+
+        Where nothing was ever told, nothing is sent.
+        """
         with self._changed:
             if self._closing:
+                return
+            if self._thread is None:
+                self._closing = True
                 return
             for step in list(self._splitters):
                 self._finish(step)
@@ -133,8 +139,6 @@ class LiveLog:
             self._closing = True
             self._wake()
             thread = self._thread
-        if thread is None:
-            return
         thread.join(timeout_s)
         with self._changed:
             self._give_up = True

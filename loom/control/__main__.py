@@ -75,7 +75,7 @@ def main() -> int:
                 look = Management(broker, counts.management_url).read
         if store := ArtifactClient.from_settings(keeping):
             breakers["connectors"] = store.breaker
-        return create_app(
+        app = create_app(
             client,
             control,
             # By way of the breaker: who is told that it is ready gets through.
@@ -88,6 +88,8 @@ def main() -> int:
             oidc=oidc,
             look_at_broker=look,
         )
+        process.keep_for_good()
+        return app
 
     Server(control, make_app).run()
     return 0

@@ -189,11 +189,21 @@ def test_messages_are_numbered_without_a_gap_and_the_last_says_so() -> None:
     assert broker.texts == [str(number) for number in range(3_000)]
 
 
-def test_an_attempt_that_says_nothing_says_so_at_its_end() -> None:
+def test_of_an_attempt_that_says_nothing_nothing_is_sent() -> None:
     broker = Broker()
-    with live(broker):
+    with live(broker) as log:
         pass
-    assert [(chunk.seq, chunk.lines, chunk.last) for chunk in broker.chunks] == [(1, (), True)]
+    log.begin("test")
+    log.write("test", b"too late")
+    assert not broker.chunks
+
+
+def test_an_attempt_that_said_something_says_at_its_end_that_this_was_all() -> None:
+    broker = Broker()
+    with live(broker, limits=Limits(batch_s=0.0)) as log:
+        log.write("test", b"a line\n")
+        broker.wait_for(lambda: broker.texts == ["a line"])
+    assert [chunk.last for chunk in broker.chunks] == [False, True]
 
 
 def test_dots_are_shown_before_their_line_ends() -> None:
