@@ -63,11 +63,15 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput[FOLDER] = str(stash[_folder])
 
 
+def pytest_configure() -> None:
+    """Have the garbage collector look seldom: what is made while tests are collected stays."""
+    gc.set_threshold(100_000, 50, 100)
+
+
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from what lives to the end: modules, and thousands of tests."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

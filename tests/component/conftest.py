@@ -4,7 +4,26 @@ starts, a server on loopback, git, a sandbox; fakes stand for the rest, and no s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from control_api import PROJECT, Api
+
+
+@pytest.fixture(scope="session")
+def one_shop() -> Api:
+    """The API with one project, for `steady` alone."""
+    api = Api()
+    assert api.post("/api/v1/projects", PROJECT).status_code == 201
+    return api
+
+
+@pytest.fixture
+def steady(one_shop: Api) -> Iterator[Api]:
+    """The API with one project, for what it refuses: the same to many tests, so none changes it."""
+    before = one_shop.ledger.events
+    yield one_shop
+    assert one_shop.ledger.events == before
 
 
 class Clock:

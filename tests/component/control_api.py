@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import remembered  # noqa: F401
@@ -43,9 +44,15 @@ class Api:
 
     ledger: FakeLedger = field(default_factory=FakeLedger)
 
-    def __post_init__(self) -> None:
-        self.app = make_app(self.ledger)
-        self.client: FlaskClient = self.app.test_client()
+    @cached_property
+    def app(self) -> Flask:
+        """The app, unless a test puts in another before it asks for anything."""
+        return make_app(self.ledger)
+
+    @cached_property
+    def client(self) -> FlaskClient:
+        """Of the app."""
+        return self.app.test_client()
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.client.get(path, headers=BEARER | headers)

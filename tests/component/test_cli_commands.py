@@ -269,9 +269,9 @@ def test_waiting_outlives_a_ledger_that_is_away_for_a_moment() -> None:
     ],
 )
 def test_what_goes_wrong_is_said_in_words_with_an_exit_code(
-    shell: Shell, words: tuple[str, ...], code: int, said: str
+    steady: Api, words: tuple[str, ...], code: int, said: str
 ) -> None:
-    result = shell.run(*words)
+    result = Shell(steady).run(*words)
 
     assert (result.exit_code, said in result.stderr) == (code, True), result.output
     assert "Traceback" not in result.output

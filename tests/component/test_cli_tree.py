@@ -183,8 +183,8 @@ def test_a_profile_is_kept_for_its_user_alone_used_and_forgotten(
 @pytest.mark.parametrize(
     ("name", "url"), [("a b", "http://x"), ("a", "x"), ("a", "http://u:p@x"), ("a", "file:///x")]
 )
-def test_a_profile_that_cannot_be_is_refused(kept: Path, shell: Shell, name: str, url: str) -> None:
-    assert shell.run("profile", "add", name, url).exit_code == 1
+def test_a_profile_that_cannot_be_is_refused(kept: Path, steady: Api, name: str, url: str) -> None:
+    assert Shell(steady).run("profile", "add", name, url).exit_code == 1
     assert not kept.exists()
 
 
@@ -207,8 +207,8 @@ def test_ids_and_commands_are_completed(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
-def test_completion_is_printed_for_each_shell(shell: Shell, name: str) -> None:
-    assert "_LOOM_COMPLETE" in shell.run("completion", name).stdout
+def test_completion_is_printed_for_each_shell(steady: Api, name: str) -> None:
+    assert "_LOOM_COMPLETE" in Shell(steady).run("completion", name).stdout
 
 
 # What it takes.

@@ -50,8 +50,8 @@ def test_agents_are_listed_by_state_and_project_in_pages(api: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["state=asleep", "project=No", "limit=0", "who=me"])
-def test_a_question_that_means_nothing_is_refused(api: Api, query: str) -> None:
-    problem(api.get(f"{AGENTS}?{query}"), 422, "invalid")
+def test_a_question_that_means_nothing_is_refused(steady: Api, query: str) -> None:
+    problem(steady.get(f"{AGENTS}?{query}"), 422, "invalid")
 
 
 def test_one_agent_is_told_of_in_full(api: Api) -> None:
@@ -65,9 +65,9 @@ def test_one_agent_is_told_of_in_full(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", ["agent-shop@three", "shop", "agent-shop@", "agent-shop@a%0Ab"])
-def test_an_agent_that_there_is_not_is_not_found(api: Api, name: str) -> None:
-    problem(api.get(f"{AGENTS}/{name}"), 404, "not_found")
-    problem(api.post(f"{AGENTS}/{name}/drain", WHY), 404, "not_found")
+def test_an_agent_that_there_is_not_is_not_found(steady: Api, name: str) -> None:
+    problem(steady.get(f"{AGENTS}/{name}"), 404, "not_found")
+    problem(steady.post(f"{AGENTS}/{name}/drain", WHY), 404, "not_found")
 
 
 def test_an_agent_is_drained_resumed_and_stopped_with_a_reason(api: Api) -> None:

@@ -67,8 +67,8 @@ class MemoryStore:
 class Shop(Api):
     """A Loom with a bead whose two attempts left artifacts."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __init__(self) -> None:
+        super().__init__()
         self.store = MemoryStore()
         settings = ControlSettings(token_sha256=digest(TOKEN))
         self.app = create_app(self.ledger, settings, store=self.store)

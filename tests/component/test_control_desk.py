@@ -195,8 +195,8 @@ def test_an_act_on_what_a_filter_shows_leaves_the_rest(api: Api) -> None:
         {"act": "cancel", "where": {"state": ["odd"]}},
     ],
 )
-def test_an_act_that_is_not_whole_is_refused(api: Api, asked: dict[str, Any]) -> None:
-    problem(bulk(api, **asked), 422, "invalid")
+def test_an_act_that_is_not_whole_is_refused(steady: Api, asked: dict[str, Any]) -> None:
+    problem(bulk(steady, **asked), 422, "invalid")
 
 
 # Lists.
@@ -221,8 +221,8 @@ def test_a_list_is_filtered_and_sorted(api: Api) -> None:
     "query",
     ["sort=odd", "priority=7", "q=" + "x" * 201, "created_since=then", "parent=!", "q=a&q=b"],
 )
-def test_a_filter_that_cannot_be_is_refused(api: Api, query: str) -> None:
-    problem(api.get(f"/api/v1/beads?{query}"), 422, "invalid")
+def test_a_filter_that_cannot_be_is_refused(steady: Api, query: str) -> None:
+    problem(steady.get(f"/api/v1/beads?{query}"), 422, "invalid")
 
 
 def test_a_page_goes_on_in_the_order_it_began_in(api: Api) -> None:

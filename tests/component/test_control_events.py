@@ -148,13 +148,13 @@ def test_a_list_takes_projects_a_bead_types_and_moments(api: Api) -> None:
     ["type=bead", "type=nothing.*", "cursor=x", "order=up", "since=now", "limit=0", "project=A",
      "more=1"],
 )  # fmt: skip
-def test_a_list_refuses_what_means_nothing(api: Api, query: str) -> None:
-    problem(api.get(f"{EVENTS}?{query}"), 422, "invalid")
+def test_a_list_refuses_what_means_nothing(steady: Api, query: str) -> None:
+    problem(steady.get(f"{EVENTS}?{query}"), 422, "invalid")
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "type=x", "since=1-2", "until=now"])
-def test_a_stream_refuses_what_means_nothing(api: Api, query: str) -> None:
-    problem(api.get(f"{EVENTS}/stream?{query}"), 422, "invalid")
+def test_a_stream_refuses_what_means_nothing(steady: Api, query: str) -> None:
+    problem(steady.get(f"{EVENTS}/stream?{query}"), 422, "invalid")
 
 
 def test_a_stream_refuses_an_id_that_no_event_had(api: Api) -> None:

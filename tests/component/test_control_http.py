@@ -254,8 +254,8 @@ def test_a_callers_correlation_id_goes_to_the_ledger_and_comes_back(api: Api) ->
 
 
 @pytest.mark.parametrize("given", ["", " x", "a b", "a;b", "é", "x" * 129, "-x"])
-def test_a_correlation_id_of_another_form_is_replaced(api: Api, given: str) -> None:
-    answer = api.get("/api/v1/projects", **{"X-Correlation-Id": given})
+def test_a_correlation_id_of_another_form_is_replaced(steady: Api, given: str) -> None:
+    answer = steady.get("/api/v1/projects", **{"X-Correlation-Id": given})
 
     assert answer.status_code == 200
     assert answer.headers["X-Correlation-Id"] != given

@@ -72,15 +72,15 @@ def test_a_patch_changes_the_rules_that_it_names_and_null_takes_one_back(api: Ap
     ],
 )
 def test_a_rule_that_cannot_be_is_refused_naming_the_field(
-    api: Api, rules: Any, field: str, words: str
+    steady: Api, rules: Any, field: str, words: str
 ) -> None:
-    made = api.post("/api/v1/projects", PROJECT | {"id": "mill", "rules": rules})
+    made = steady.post("/api/v1/projects", PROJECT | {"id": "mill", "rules": rules})
 
-    for answer in (made, patched(api, rules)):
+    for answer in (made, patched(steady, rules)):
         (fault,) = problem(answer, 422, "invalid")["errors"]
         assert fault["field"] == field
         assert words in fault["message"]
-    assert rules_of(api) == DEFAULT
+    assert rules_of(steady) == DEFAULT
 
 
 def test_rules_are_set_on_the_command_line_and_shown(shell: Shell, tmp_path: Path) -> None:
@@ -111,18 +111,18 @@ def test_rules_are_set_on_the_command_line_and_shown(shell: Shell, tmp_path: Pat
 
 
 @pytest.mark.parametrize("limit", ["memory", "memory=2", "memory=2X", "cpu=1d", "x=1", "disk=-1G"])
-def test_a_limit_that_is_none_is_not_understood(shell: Shell, limit: str) -> None:
-    result = shell.run("project", "set", "shop", "--limit", limit)
+def test_a_limit_that_is_none_is_not_understood(steady: Api, limit: str) -> None:
+    result = Shell(steady).run("project", "set", "shop", "--limit", limit)
 
     assert (result.exit_code, "is no limit" in result.output) == (2, True)
 
 
 def test_a_recipe_file_that_is_wrong_is_refused_before_anything_is_sent(
-    shell: Shell, tmp_path: Path
+    steady: Api, tmp_path: Path
 ) -> None:
     (tmp_path / "r.toml").write_text("stp = 1")
 
-    result = shell.run("project", "set", "shop", "--recipe", str(tmp_path / "r.toml"))
+    result = Shell(steady).run("project", "set", "shop", "--recipe", str(tmp_path / "r.toml"))
 
     assert result.exit_code == 1
     assert "r.toml: stp: nobody knows this key: did you mean step?" in result.output

@@ -71,9 +71,9 @@ def test_a_closed_bead_is_not_tried_again(api: Api, act: str) -> None:
 
 
 @pytest.mark.parametrize("act", ["cancel", "unblock", "retry"])
-def test_a_bead_that_is_not_there_is_not_found(api: Api, act: str) -> None:
-    problem(api.post(f"/api/v1/beads/bd-none/{act}", WHY), 404, "not_found")
-    problem(api.post(f"/api/v1/beads/..{act}/{act}", WHY), 404, "not_found")
+def test_a_bead_that_is_not_there_is_not_found(steady: Api, act: str) -> None:
+    problem(steady.post(f"/api/v1/beads/bd-none/{act}", WHY), 404, "not_found")
+    problem(steady.post(f"/api/v1/beads/..{act}/{act}", WHY), 404, "not_found")
 
 
 def test_a_letter_is_shown_with_its_body_and_state(api: Api) -> None:
@@ -126,9 +126,9 @@ def test_a_group_is_replayed_with_a_canary_at_a_rate(api: Api) -> None:
 
 
 @pytest.mark.parametrize("rate", [0, -1, 1_001, "fast", True])
-def test_a_rate_has_bounds(api: Api, rate: Any) -> None:
+def test_a_rate_has_bounds(steady: Api, rate: Any) -> None:
     path = f"{LETTERS}/groups/cause/replay"
-    problem(api.post(path, WHY | {"rate_per_s": rate}), 422, "invalid")
+    problem(steady.post(path, WHY | {"rate_per_s": rate}), 422, "invalid")
 
 
 def test_the_audit_tells_who_and_why(api: Api) -> None:
@@ -152,8 +152,8 @@ def test_the_audit_tells_who_and_why(api: Api) -> None:
 @pytest.mark.parametrize(
     "query", ["audit?limit=0", "dead-letters?state=lost", "dead-letters/groups?colour=red"]
 )
-def test_a_query_that_is_not_understood_is_refused(api: Api, query: str) -> None:
-    problem(api.get(f"/api/v1/{query}"), 422, "invalid")
+def test_a_query_that_is_not_understood_is_refused(steady: Api, query: str) -> None:
+    problem(steady.get(f"/api/v1/{query}"), 422, "invalid")
 
 
 def test_only_whoever_holds_the_token_may_act(api: Api) -> None:

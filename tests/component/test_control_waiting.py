@@ -81,16 +81,16 @@ def test_a_patch_changes_what_it_names_and_nothing_else(api: Api) -> None:
     ],
 )
 def test_a_patch_of_a_project_that_breaks_a_rule_is_refused(
-    api: Api, body: Any, field: str
+    steady: Api, body: Any, field: str
 ) -> None:
-    document = problem(patch(api, SHOP, body), 422, "invalid")
+    document = problem(patch(steady, SHOP, body), 422, "invalid")
 
     assert document["errors"][0]["field"] == field
 
 
-def test_a_patch_of_no_project_is_not_found(api: Api) -> None:
-    problem(patch(api, "/api/v1/projects/none", {"weight": 2}), 404, "not_found")
-    problem(patch(api, "/api/v1/projects/No", {"weight": 2}), 404, "not_found")
+def test_a_patch_of_no_project_is_not_found(steady: Api) -> None:
+    problem(patch(steady, "/api/v1/projects/none", {"weight": 2}), 404, "not_found")
+    problem(patch(steady, "/api/v1/projects/No", {"weight": 2}), 404, "not_found")
 
 
 # Beads.
@@ -129,18 +129,20 @@ def test_a_bead_says_what_it_waits_for(api: Api) -> None:
         ({"max_attempts": 101}, "max_attempts"),
     ],
 )
-def test_what_a_bead_cannot_wait_for_is_refused(api: Api, more: dict[str, Any], field: str) -> None:
-    document = problem(api.post(f"{SHOP}/beads", {"title": "x"} | more), 422, "invalid")
+def test_what_a_bead_cannot_wait_for_is_refused(
+    steady: Api, more: dict[str, Any], field: str
+) -> None:
+    document = problem(steady.post(f"{SHOP}/beads", {"title": "x"} | more), 422, "invalid")
 
     assert document["errors"][0]["field"] == field
 
 
-def test_a_circle_is_refused_by_name(api: Api) -> None:
+def test_a_circle_is_refused_by_name(steady: Api) -> None:
     beads = [
         {"title": "x", "id": "a", "blocked_by": ["b"]},
         {"title": "x", "id": "b", "blocked_by": ["a"]},
     ]
-    document = problem(api.post(f"{SHOP}/beads", beads), 422, "invalid")
+    document = problem(steady.post(f"{SHOP}/beads", beads), 422, "invalid")
 
     assert "a -> b -> a" in document["detail"]
 
@@ -195,9 +197,9 @@ def test_why_tells_the_place_in_the_order(api: Api) -> None:
     assert 2.9 < document["effective_priority"] <= 3
 
 
-def test_why_of_no_bead_is_not_found(api: Api) -> None:
-    problem(api.get("/api/v1/beads/nobody/why"), 404, "not_found")
-    problem(api.get("/api/v1/beads/No Body/why"), 404, "not_found")
+def test_why_of_no_bead_is_not_found(steady: Api) -> None:
+    problem(steady.get("/api/v1/beads/nobody/why"), 404, "not_found")
+    problem(steady.get("/api/v1/beads/No Body/why"), 404, "not_found")
 
 
 # The command line.
@@ -252,8 +254,8 @@ def test_a_bead_is_edited_until_nothing_holds_it_up(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("moment", ["soon", "5y", "2026-13-01", "999999d" * 2])
-def test_a_moment_that_is_none_is_said_in_words(shell: Shell, moment: str) -> None:
-    result = shell.run("bead", "file", "shop", "--title", "x", "--not-before", moment)
+def test_a_moment_that_is_none_is_said_in_words(steady: Api, moment: str) -> None:
+    result = Shell(steady).run("bead", "file", "shop", "--title", "x", "--not-before", moment)
 
     assert (result.exit_code, "90m" in result.stderr) == (2, True), result.output
 

@@ -62,8 +62,8 @@ def test_a_webhook_is_made_and_its_secret_shown_once(api: Api) -> None:
     [{}, {"url": "chat.example"}, {"url": URL, "types": ["x"]}, {"url": URL, "secret": "short"},
      {"url": URL, "project_id": "A"}, {"url": URL, "more": 1}, {"url": 5}],
 )  # fmt: skip
-def test_a_webhook_that_cannot_be_is_refused(api: Api, body: dict[str, Any]) -> None:
-    problem(api.post(HOOKS, body), 422, "invalid")
+def test_a_webhook_that_cannot_be_is_refused(steady: Api, body: dict[str, Any]) -> None:
+    problem(steady.post(HOOKS, body), 422, "invalid")
 
 
 def test_a_webhook_of_an_unknown_project_is_refused(api: Api) -> None:

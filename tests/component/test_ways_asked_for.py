@@ -67,9 +67,9 @@ def test_the_ledger_gets_what_was_asked_for_as_it_came(api: Api, context: dict[s
     ],
 )
 def test_a_fault_in_what_is_asked_for_is_told_at_once(
-    api: Api, context: dict[str, Any], field: str
+    steady: Api, context: dict[str, Any], field: str
 ) -> None:
-    answer = api.post("/api/v1/projects/shop/beads", {"title": "x", "context": context})
+    answer = steady.post("/api/v1/projects/shop/beads", {"title": "x", "context": context})
     assert answer.status_code == 422
     assert [fault["field"] for fault in answer.get_json()["errors"]] == [field]
 
@@ -100,12 +100,12 @@ def test_a_way_is_asked_for_on_the_command_line(shell: Shell, tmp_path: Path) ->
     ],
 )
 def test_what_contradicts_itself_is_refused_before_it_is_sent(
-    shell: Shell, tmp_path: Path, words: tuple[str, ...], said: str
+    steady: Api, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
     file = tmp_path / "file"
     file.write_text("[{")
     words = tuple(str(file) if word == "FILE" else word for word in words)
-    result = shell.run("bead", "file", "shop", "--title", "x", *words)
+    result = Shell(steady).run("bead", "file", "shop", "--title", "x", *words)
     assert result.exit_code == 2
     assert said in result.output
 
