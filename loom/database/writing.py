@@ -1,15 +1,14 @@
-"""Writes the changes of a decision: one statement, however many beads they touch."""
+"""Writes the changes of a decision: one call of the database, however many beads they touch."""
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from loom.database import beads, blockers
 from loom.database.changes import Changes, Ended, Event, FiledBead, Moved, Owed, Started
@@ -21,100 +20,21 @@ from loom.domain.lifecycle import lets_go
 from loom.domain.priority import rank
 from loom.messaging.evidence import artifacts_to_json, commits_to_json, steps_to_json
 
-# Each part is a WITH query over rows that come as one JSON parameter, so that the statement is
-# the same for one row and for a thousand. The planner takes any such parameter for a hundred rows;
-# the lists of ids beside it tell how many there are, so that one row is found by its index.
-_MOVED = """moved_rows AS (
-    UPDATE bead b
-       SET state = r.state, resolution = r.resolution, reason = r.reason, epoch = r.epoch,
-           attempts = r.attempts, forgiven = r.forgiven, version = b.version + 1,
-           commits = coalesce(r.commits, b.commits),
-           title = coalesce(r.title, b.title),
-           description = coalesce(r.description, b.description),
-           context = coalesce(r.context, b.context),
-           priority = coalesce(r.priority, b.priority),
-           dispatched_epoch = CASE WHEN r.state = 'blocked' THEN 0 ELSE b.dispatched_epoch END,
-           updated_at = clock_timestamp(),
-           closed_at = CASE WHEN r.state = 'closed' THEN clock_timestamp() END
-      FROM jsonb_to_recordset(CAST(:moved AS jsonb)) AS r (
-           id text, state text, resolution text, reason text, epoch bigint, attempts bigint,
-           forgiven bigint, commits jsonb, title text, description text, context jsonb,
-           priority smallint)
-     WHERE b.id = r.id AND b.id = ANY(:moved_ids)
-    RETURNING b.id, b.version, b.updated_at)"""
-
-_ENDED = """ended_rows AS (
-    UPDATE attempt a
-       SET outcome = r.outcome, finished_at = clock_timestamp(),
-           failure_class = r.failure_class, reason = r.reason, output = r.output,
-           steps = r.steps, commits = r.commits, artifacts = r.artifacts,
-           notes = r.notes
-      FROM jsonb_to_recordset(CAST(:ended AS jsonb)) AS r (
-           bead_id text, epoch bigint, outcome text, failure_class text, reason text,
-           output text, steps jsonb, commits jsonb, artifacts jsonb, notes text)
-     WHERE a.bead_id = r.bead_id AND a.epoch = r.epoch AND a.outcome = 'running'
-       AND a.bead_id = ANY(:ended_ids))"""
-
-_STARTED = """started_rows AS (
-    INSERT INTO attempt (bead_id, epoch, agent_id, request_id, outcome, claimed_at, lease_until)
-    SELECT r.bead_id, r.epoch, r.agent_id, r.request_id, 'running', t.now,
-           t.now + r.lease_s * interval '1 second'
-      FROM jsonb_to_recordset(CAST(:started AS jsonb)) AS r (
-           bead_id text, epoch bigint, agent_id text, request_id text,
-           lease_s double precision),
-           (SELECT clock_timestamp() AS now) AS t)"""
-
-_WITHDRAWN = """withdrawn_rows AS (
-    DELETE FROM outbox
-     WHERE kind = 'task'
-       AND bead_id = ANY(:withdrawn))"""
-
-_OWED = """owed_rows AS (
-    INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, attempt, priority,
-                        correlation_id, traceparent, available_at, rank, gated)
-    SELECT 'task', 'task.assigned', r.message_id, r.project_id, r.bead_id, r.epoch, r.attempt,
-           r.priority, r.correlation_id, r.traceparent,
-           greatest(clock_timestamp() + r.delay_s * interval '1 second', r.since),
-           r.rank, r.gated
-      FROM jsonb_to_recordset(CAST(:owed AS jsonb)) AS r (
-           ord int, message_id text, project_id text, bead_id text, epoch bigint,
-           attempt bigint, priority smallint, correlation_id text, traceparent text,
-           delay_s double precision, since timestamptz, rank timestamptz, gated boolean)
-     ORDER BY r.ord)"""
-
-_RECALLED = """recalled_rows AS (
-    UPDATE bead SET dispatched_epoch = 0 WHERE id = ANY(:recalled))"""
-
-_PRIORITY = f"""priority_rows AS (
-    UPDATE outbox o SET priority = r.priority, rank = {RANK.format(bead="b", priority="r.priority")}
-      FROM jsonb_to_recordset(CAST(:moved AS jsonb)) AS r (id text, priority smallint)
-      JOIN bead b ON b.id = r.id
-     WHERE o.kind = 'task' AND o.bead_id = r.id AND r.priority IS NOT NULL
-       AND o.bead_id = ANY(:moved_ids))"""  # noqa: S608 - put together from constants
-
-_EVENTS = """told_rows AS (
-    INSERT INTO event (message_id, type, project_id, bead_id, epoch, data, correlation_id,
-                       traceparent)
-    SELECT r.message_id, r.type, r.project_id, r.bead_id, r.epoch, r.data, r.correlation_id,
-           r.traceparent
-      FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS r (
-           ord int, message_id text, type text, project_id text, bead_id text, epoch bigint,
-           data jsonb, correlation_id text, traceparent text)
-     ORDER BY r.ord),
-told_outbox AS (
-    INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, correlation_id,
-                        traceparent, payload, available_at)
-    SELECT 'event', r.type, r.message_id, r.project_id, r.bead_id, r.epoch, r.correlation_id,
-           r.traceparent, r.data, clock_timestamp()
-      FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS r (
-           ord int, message_id text, type text, project_id text, bead_id text, epoch bigint,
-           data jsonb, correlation_id text, traceparent text)
-     ORDER BY r.ord)"""
-
-_MOVED_ANSWER = "SELECT id, version, updated_at FROM moved_rows"
-_NOTHING_MOVED = (
-    "moved_rows AS (SELECT NULL::text AS id, 0::bigint AS version, "
-    "NULL::timestamptz AS updated_at WHERE false)"
+# Rows come as one JSON parameter each, so that a call is the same for one row and for a thousand.
+_WRITE = text(
+    """
+    SELECT id, version, updated_at
+      FROM write_changes(:withdrawn, CAST(:ended AS jsonb), :ended_ids, CAST(:moved AS jsonb),
+                         :moved_ids, CAST(:started AS jsonb), :recalled, CAST(:owed AS jsonb),
+                         CAST(:events AS jsonb))
+    """
+)
+_PRIORITY = text(
+    f"""
+    UPDATE outbox o SET priority = b.priority, rank = {RANK.format(bead="b", priority="b.priority")}
+      FROM bead b
+     WHERE b.id = ANY(:ids) AND o.kind = 'task' AND o.bead_id = b.id
+    """  # noqa: S608 - put together from constants
 )
 
 
@@ -130,44 +50,23 @@ def write(connection: Connection, changes: Changes) -> Mapping[str, Written]:
     """Write the changes; of each bead that moved, its new version and moment."""
     if not changes:
         return {}
-    if changes.withdrawn and changes.owed:
-        # Likewise of the parts' order: of a bead's epoch only one message may be owed.
-        write(connection, Changes(withdrawn=changes.withdrawn))
-        changes = replace(changes, withdrawn=())
-    if changes.started and changes.ended:
-        # The parts of one statement run in no order that is promised, and of one bead only one
-        # attempt may run: end the old one first.
-        write(connection, Changes(ended=changes.ended))
-    parts = [_MOVED if changes.moved else _NOTHING_MOVED]
-    rows: dict[str, str | list[str]] = {}
-    if changes.moved:
-        rows["moved"] = _json(map(_moved, changes.moved))
-        rows["moved_ids"] = [move.id for move in changes.moved]
-        if any(move.edit for move in changes.moved):
-            parts.append(_PRIORITY)
-    if changes.ended and not changes.started:
-        parts.append(_ENDED)
-        rows["ended"] = _json(map(_ended, changes.ended))
-        rows["ended_ids"] = [end.bead_id for end in changes.ended]
-    if changes.started:
-        parts.append(_STARTED)
-        rows["started"] = _json(map(_started, changes.started))
-    if changes.withdrawn:
-        parts.append(_WITHDRAWN)
-        rows["withdrawn"] = list(changes.withdrawn)
-    if changes.recalled:
-        parts.append(_RECALLED)
-        rows["recalled"] = list(changes.recalled)
-    if changes.owed:
-        parts.append(_OWED)
-        rows["owed"] = _json(_owed(i, owed) for i, owed in enumerate(changes.owed))
-    if changes.events:
-        parts.append(_EVENTS)
-        rows["events"] = _json(_event(i, event) for i, event in enumerate(changes.events))
-    statement = _statement(tuple(parts))
-    written = {
-        row.id: Written(row.version, row.updated_at) for row in connection.execute(statement, rows)
+    rows = {
+        "withdrawn": list(changes.withdrawn) or None,
+        "ended": _json(map(_ended, changes.ended)),
+        "ended_ids": [end.bead_id for end in changes.ended],
+        "moved": _json(map(_moved, changes.moved)),
+        "moved_ids": [move.id for move in changes.moved],
+        "started": _json(map(_started, changes.started)),
+        "recalled": list(changes.recalled) or None,
+        "owed": _json(_owed(i, owed) for i, owed in enumerate(changes.owed)),
+        "events": _json(_event(i, event) for i, event in enumerate(changes.events)),
     }
+    written = {
+        row.id: Written(row.version, row.updated_at) for row in connection.execute(_WRITE, rows)
+    }
+    edited = [move.id for move in changes.moved if move.edit]
+    if edited:
+        connection.execute(_PRIORITY, {"ids": edited})
     blockers.release(
         connection,
         [move.id for move in changes.moved if lets_go(move.resolution)],
@@ -189,13 +88,10 @@ def _file(connection: Connection, filed: Sequence[FiledBead]) -> None:
         beads.file(connection, project_id, new, correlation_id, traceparent)
 
 
-@functools.lru_cache
-def _statement(parts: tuple[str, ...]) -> TextClause:
-    return text(f"WITH {', '.join(parts)} {_MOVED_ANSWER}")
-
-
-def _json(rows: Any) -> str:
-    return json.dumps(list(rows))
+def _json(rows: Iterable[Mapping[str, Any]]) -> str | None:
+    """The rows as one parameter; None where there are none."""
+    listed = list(rows)
+    return json.dumps(listed) if listed else None
 
 
 def _moved(move: Moved) -> dict[str, Any]:
