@@ -9,59 +9,18 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select, text
 
 from loom.database import blockers, rows, tables
-from loom.database.ordering import RANK
 from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import State
+from loom.domain.priority import AGEING_S
 from loom.errors import IllegalTransition, NotFound
 
-# A microsecond apart, so that a list has the beads of one request in the order of the request.
 _FILE = text(
-    f"""
-    WITH asked AS (
-        SELECT r.*, now() + ord * interval '1 microsecond' AS created_at
-          FROM jsonb_to_recordset(CAST(:beads AS jsonb)) AS r (
-            ord int, id text, title text, description text, context jsonb, priority smallint,
-            task_id text, event_id text, not_before timestamptz, blocked_by text[], parent text,
-            max_attempts bigint, gated boolean)
-         WHERE EXISTS (SELECT FROM project WHERE id = :project_id AND state <> 'closed')
-            OR NOT EXISTS (SELECT FROM project WHERE id = :project_id)
-    ), filed AS (
-        INSERT INTO bead (id, project_id, title, description, context, priority, state,
-                          correlation_id, traceparent, created_at, updated_at, not_before,
-                          blocked_by, parent, max_attempts, gated)
-        SELECT id, :project_id, title, description, context, priority, 'open',
-               :correlation_id, :traceparent, created_at, created_at, not_before, blocked_by,
-               parent, max_attempts, gated
-          FROM asked ORDER BY ord
-        RETURNING id, created_at
-    ), owed AS (
-        INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, attempt, priority,
-                            correlation_id, traceparent, available_at, rank, gated)
-        SELECT 'task', 'task.assigned', task_id, :project_id, id, 1, 1, priority,
-               :correlation_id, :traceparent, greatest(now(), not_before),
-               {RANK.format(bead="asked", priority="priority")}, gated
-          FROM asked ORDER BY ord
-    ), journal AS (
-        INSERT INTO event (message_id, type, project_id, bead_id, epoch, data, correlation_id,
-                           traceparent)
-        SELECT event_id, 'bead.created', :project_id, id, 0,
-               jsonb_build_object('title', title, 'priority', priority, 'state', 'open'),
-               :correlation_id, :traceparent
-          FROM asked ORDER BY ord
-        RETURNING message_id, bead_id, data
-    ), told AS (
-        INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, correlation_id,
-                            traceparent, payload, available_at)
-        SELECT 'event', 'bead.created', message_id, :project_id, bead_id, 0, :correlation_id,
-               :traceparent, data, now()
-          FROM journal
-    )
-    SELECT id, created_at FROM filed
-    """  # noqa: S608 - put together from constants
+    """
+    SELECT id, created_at
+      FROM file_beads(:project_id, CAST(:beads AS jsonb), :correlation_id, :traceparent, :ageing_s)
+    """
 )
-
-
 _GET = select(*tables.bead.c).where(tables.bead.c.id == bindparam("bead_id"))
 
 
@@ -105,6 +64,7 @@ def file(
                 "project_id": project_id,
                 "correlation_id": correlation_id,
                 "traceparent": traceparent,
+                "ageing_s": AGEING_S,
             },
         )
     }

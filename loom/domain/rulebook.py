@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -125,6 +126,7 @@ def dump(rules: Rules) -> str:
     return json.dumps(to_json(rules), sort_keys=True)
 
 
+@lru_cache(maxsize=1_000)
 def load(text: str) -> Rules:
     """The rules in a text of Loom's own; a rule that this Loom does not know is left out."""
     return of_json(parsed(text)) if text else Rules()

@@ -1,4 +1,4 @@
-"""What a decision changes is written by a function, whose statements are planned once.
+"""Beads are filed, and what a decision changes is written, by functions that are planned once.
 
 PgBouncer pools transactions, so the service prepares no statement, and PostgreSQL planned these
 anew each time: two thirds of its work on a claim or a result.
@@ -108,19 +108,78 @@ BEGIN
     END IF;
 END
 $$;
+
+-- A microsecond apart, so that a list has the beads of one request in the order of the request.
+CREATE FUNCTION file_beads(
+    p_project_id text, p_beads jsonb, p_correlation_id text, p_traceparent text,
+    p_ageing_s double precision)
+RETURNS TABLE (id text, created_at timestamptz)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF EXISTS (SELECT FROM project p WHERE p.id = p_project_id AND p.state = 'closed') THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT r.*, now() + r.ord * interval '1 microsecond' AS created_at
+          FROM jsonb_to_recordset(p_beads) AS r (
+               ord int, id text, title text, description text, context jsonb, priority smallint,
+               task_id text, event_id text, not_before timestamptz, blocked_by text[],
+               parent text, max_attempts bigint, gated boolean)
+    ), filed AS (
+        INSERT INTO bead (id, project_id, title, description, context, priority, state,
+                          correlation_id, traceparent, created_at, updated_at, not_before,
+                          blocked_by, parent, max_attempts, gated)
+        SELECT a.id, p_project_id, a.title, a.description, a.context, a.priority, 'open',
+               p_correlation_id, p_traceparent, a.created_at, a.created_at, a.not_before,
+               a.blocked_by, a.parent, a.max_attempts, a.gated
+          FROM asked a ORDER BY a.ord
+        RETURNING bead.id, bead.created_at
+    ), owed AS (
+        INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, attempt, priority,
+                            correlation_id, traceparent, available_at, rank, gated)
+        SELECT 'task', 'task.assigned', a.task_id, p_project_id, a.id, 1, 1, a.priority,
+               p_correlation_id, p_traceparent, greatest(now(), a.not_before),
+               greatest(a.created_at, a.not_before)
+                   + a.priority * p_ageing_s * interval '1 second',
+               a.gated
+          FROM asked a ORDER BY a.ord
+    ), journal AS (
+        INSERT INTO event (message_id, type, project_id, bead_id, epoch, data, correlation_id,
+                           traceparent)
+        SELECT a.event_id, 'bead.created', p_project_id, a.id, 0,
+               jsonb_build_object('title', a.title, 'priority', a.priority, 'state', 'open'),
+               p_correlation_id, p_traceparent
+          FROM asked a ORDER BY a.ord
+        RETURNING event.message_id, event.bead_id, event.data
+    ), told AS (
+        INSERT INTO outbox (kind, type, message_id, project_id, bead_id, epoch, correlation_id,
+                            traceparent, payload, available_at)
+        SELECT 'event', 'bead.created', j.message_id, p_project_id, j.bead_id, 0,
+               p_correlation_id, p_traceparent, j.data, now()
+          FROM journal j
+    )
+    SELECT f.id, f.created_at FROM filed f;
+END
+$$;
 """
 
 DOWNGRADE = """
+DROP FUNCTION file_beads(text, jsonb, text, text, double precision);
 DROP FUNCTION write_changes(
     text[], jsonb, text[], jsonb, text[], jsonb, text[], jsonb, jsonb);
 """
 
 
 def upgrade() -> None:
-    """Add the function."""
+    """Add the functions."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Take it away."""
+    """Take them away."""
     op.execute(DOWNGRADE)
