@@ -39,18 +39,18 @@ def cut(outcome: Outcome, share: float) -> Outcome:
     beads, refused = sub_beads.admitted(tuple(map(_clean_bead, outcome.sub_beads)))
     steps, left_out = _fewer(outcome.steps, outcome.planned)
     most = max(1, int(MAX_ARTIFACTS * share))
-    fit = [_clean_artifact(a) for a in outcome.artifacts if len(a.name) <= MAX_NAME]
+    fit = [a for a in outcome.artifacts if len(a.name) <= MAX_NAME][:most]
     told = list(refused)
     if left_out:
         told.append(f"{left_out} steps that passed are left out")
-    if len(outcome.artifacts) > len(fit[:most]):
-        told.append(f"{len(outcome.artifacts) - len(fit[:most])} more artifacts are left out")
+    if len(outcome.artifacts) > len(fit):
+        told.append(f"{len(outcome.artifacts) - len(fit)} more artifacts are left out")
     return replace(
         outcome,
         output=end_of(outcome.output, int(OUTPUT_CHARS * share)),
         reason=clean(outcome.reason)[: int(REASON_CHARS * share)],
         steps=tuple(_step(step, share) for step in steps),
-        artifacts=tuple(fit[:most]),
+        artifacts=tuple(map(_clean_artifact, fit)),
         notes="\n".join(filter(None, [_begin(outcome.notes, int(NOTES_CHARS * share)), *told])),
         planned=tuple(map(clean, outcome.planned)),
         sub_beads=beads,

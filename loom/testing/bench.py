@@ -25,6 +25,7 @@ from workers.ways.way import WorkFailed
 TIMEOUT_S = 60.0
 _GIT = (
     "git", "-c", "user.name=Test", "-c", "user.email=test@loom.invalid", "-c", "core.hooksPath=",
+    "-c", "maintenance.auto=false",
 )  # fmt: skip
 
 
@@ -176,7 +177,7 @@ def bench(
     ready = FolderBench(folder, made, project, **options)
     for place in (ready.checkout, ready.exchange):
         place.mkdir(parents=True)
-    ready.git("init", "--quiet", "--initial-branch=main")
+    ready.git("init", "--quiet", "--initial-branch=main", "--template=")
     for name, content in (files or {"README": "A project.\n"}).items():
         ready.files.write(name, content.encode())
     ready.git("add", "--all")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def there() -> Iterator[Receiver]:
         yield made
 
 
+@cache
+def here() -> Post:
+    """The same to all tests: to read who signs certificates takes longer than a delivery."""
+    return Post(HERE)
+
+
 def errand(url: str) -> Errand:
     return Errand(7, "wh-1", url, SECRET, EVENT)
 
@@ -69,7 +76,7 @@ def lead_to(*addresses: str) -> Any:
 
 def test_a_delivery_is_signed_and_says_what_happened(there: Receiver) -> None:
     there.got.clear()
-    tried = Post(HERE)(errand(there.url()))
+    tried = here()(errand(there.url()))
     assert (tried.delivery_id, tried.status, tried.ok) == (7, 200, True)
     assert tried.response == "thank you"
     (got,) = there.got
@@ -84,19 +91,19 @@ def test_a_delivery_is_signed_and_says_what_happened(there: Receiver) -> None:
 
 @pytest.mark.parametrize("status", [301, 400, 404, 410, 500])
 def test_any_other_answer_is_a_failure_with_its_words_cut(there: Receiver, status: int) -> None:
-    tried = Post(HERE)(errand(there.url(f"/{status}")))
+    tried = here()(errand(there.url(f"/{status}")))
     assert (tried.status, tried.ok, tried.error, tried.retry_after_s) == (status, False, "", 0)
     assert 0 < len(tried.response) <= 1_000
 
 
 def test_a_redirect_is_not_followed(there: Receiver) -> None:
     there.got.clear()
-    assert Post(HERE)(errand(there.url("/302"))).status == 302
+    assert here()(errand(there.url("/302"))).status == 302
     assert [each.path for each in there.got] == ["/302"]
 
 
 def test_an_answer_may_ask_for_time(there: Receiver) -> None:
-    assert Post(HERE)(errand(there.url("/429"))).retry_after_s == 120
+    assert here()(errand(there.url("/429"))).retry_after_s == 120
 
 
 @pytest.mark.parametrize("path", ["/hang", "/drip"])
@@ -108,7 +115,7 @@ def test_who_does_not_answer_in_time_is_left(there: Receiver, path: str) -> None
 def test_who_cannot_be_reached_is_a_failure() -> None:
     with receiver() as closed:
         url = closed.url()
-    assert "could not be reached" in Post(HERE)(errand(url)).error
+    assert "could not be reached" in here()(errand(url)).error
 
     def nobody(host: str, port: int) -> Sequence[str]:
         raise OSError("no such name")
@@ -262,7 +269,7 @@ def test_a_deliverer_that_fails_inside_goes_on(there: Receiver) -> None:
         posts += 1
         if posts == 1:
             raise RuntimeError("a fault of ours")
-        return Post(HERE)(one)
+        return here()(one)
 
     stopping = threading.Event()
     thread = threading.Thread(target=Deliverer(ledger, post, "one", 1, 60).run, args=(stopping,))

@@ -44,7 +44,14 @@ PREVIOUS = Attempt(
 
 
 def script(code: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", code.replace("{", "{{").replace("}", "}}"), *arguments)
+    return (
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        code.replace("{", "{{").replace("}", "}}"),
+        *arguments,
+    )
 
 
 def worked(
