@@ -1,91 +1,19 @@
-"""A whole Loom of the tests' own, started and ended by its commands, as a user would."""
+"""Fixtures of the journeys: the Loom that they share, and the people who come to its pages."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Generator, Iterator
 
 import pytest
-from people import Person, chromium
-from playwright.sync_api import Browser, StorageState
+from people import People, Person, chromium
+from playwright.sync_api import Browser
+from whole import Loom, whole_loom
 
-from loom.cli import calculator, profile
-from loom.clients.control import ControlClient
+from loom.cli import calculator
 from loom.domain.project import Project
-from loom.stack import remains, services
+from loom.stack import services
 from loom.stack.home import Home, StackSettings
 from loom.stack.lifecycle import Stack
-from loom.stack.observe import Observer, Service
-from loom.testing.infrastructure import free_ports
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def eventually(what: str, holds: Callable[[], bool], within_s: float = 60.0) -> None:
-    """Wait until the condition holds; fails naming it if it does not in time."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
-        time.sleep(0.1)
-
-
-@dataclass(frozen=True)
-class Loom:
-    """The stack, by its command line and by its API. started: what the first `loom up` told."""
-
-    home: Home
-    environment: dict[str, str]
-    started: dict[str, Any] = field(default_factory=dict)
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `loom` with these words."""
-        return subprocess.run(
-            [sys.executable, "-m", "loom.cli", *words],
-            env=self.environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """A running `loom` with these words; `communicate` gives what it says until it ends."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "loom.cli", *words],
-            env=self.environment,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def document(self, *words: str) -> Any:
-        """What `loom` prints with --json; its exit code has to be 0."""
-        answer = self.run(*words, "--json")
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-        return json.loads(answer.stdout)
-
-    def services(self) -> dict[str, dict[str, Any]]:
-        """Every service by its name."""
-        return {each["name"]: each for each in self.document("status")["services"]}
-
-    def seen(self) -> dict[str, Service]:
-        """The same without a command's start, for who looks again and again."""
-        return {each.name: each for each in Observer(self.home, self.home.ports()).look()}
-
-    def client(self) -> ControlClient:
-        """A client of the API."""
-        return profile.of_stack(self.home).client()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -106,29 +34,17 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def loom() -> Iterator[Loom]:
-    """Loom, up; when the tests end, `loom down` has to leave no process."""
-    folder = Path(tempfile.mkdtemp(prefix="loom-journey-"))
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
-    started = Loom(
-        Home(folder / "home"),
-        kept
-        | {"LOOM_HOME": str(folder / "home"), "LOOM_PORT_BASE": str(free_ports().base)}
-        | {"PYTHONPATH": str(ROOT)},
-    )
-    try:
-        started.started.update(started.document("up"))
+    """Loom, up; once it is down, every part of it says so."""
+    with whole_loom("loom-journey-") as started:
         yield started
-        down = started.run("down")
-        assert down.returncode == 0, down.stdout + down.stderr
-        assert remains.of(started.home) == []
-        assert not Stack(started.home, started.home.ports()).supervisor.pid
+        home = started.home
+        ended = started.run("down")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert not Stack(home, home.ports()).supervisor.pid
         stopped = started.services()
         assert {each["state"] for each in stopped.values()} == {"stopped"}
-        agents = {file.stem for file in started.home.agent_programs.glob("*.conf")}
+        agents = {file.stem for file in home.agent_programs.glob("*.conf")}
         assert {*services.INFRASTRUCTURE, *services.LOOM, *agents} == stopped.keys()
-    finally:
-        remains.end(started.home, patience_s=0)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -136,30 +52,6 @@ def browser() -> Iterator[Browser]:
     """A browser. It ends with its module: while it runs, nothing else can run an event loop."""
     with chromium() as started:
         yield started
-
-
-@dataclass(frozen=True)
-class People:
-    """Who may log in: one of each role. logins: of those who did."""
-
-    loom: Loom
-    base: str
-    logins: dict[str, StorageState] = field(default_factory=dict)
-
-    def joins(self, name: str, *words: str) -> str:
-        """Somebody new; gives their password."""
-        return str(self.loom.document("user", "add", name, *words)["password"])
-
-    def comes(self, browser: Browser, role: str, **looks: Any) -> Person:
-        """Who has that role everywhere, logged in; by the form if it is for the first time."""
-        if role in self.logins:
-            return Person(browser, self.base, self.logins[role], **looks)
-        person = Person(browser, self.base, **looks)
-        person.opens("/login")
-        person.logs_in(f"mia-{role}", self.joins(f"mia-{role}", "--role", role))
-        person.page.wait_for_url("**/")
-        self.logins[role] = person.context.storage_state()
-        return person
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from whole import Loom
 
 CHROMIUM = "/usr/bin/chromium"
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
@@ -120,3 +122,27 @@ class Person:
         url = urlsplit(request.url)
         if url.scheme not in WITHIN_THE_PAGE and url.netloc != self._host:
             self.problems.append(f"asked another host: {request.url}")
+
+
+@dataclass(frozen=True)
+class People:
+    """Who may log in: one of each role. logins: of those who did."""
+
+    loom: Loom
+    base: str
+    logins: dict[str, StorageState] = field(default_factory=dict)
+
+    def joins(self, name: str, *words: str) -> str:
+        """Somebody new; gives their password."""
+        return str(self.loom.document("user", "add", name, *words)["password"])
+
+    def comes(self, browser: Browser, role: str, **looks: Any) -> Person:
+        """Who has that role everywhere, logged in; by the form if it is for the first time."""
+        if role in self.logins:
+            return Person(browser, self.base, self.logins[role], **looks)
+        person = Person(browser, self.base, **looks)
+        person.opens("/login")
+        person.logs_in(f"mia-{role}", self.joins(f"mia-{role}", "--role", role))
+        person.page.wait_for_url("**/")
+        self.logins[role] = person.context.storage_state()
+        return person

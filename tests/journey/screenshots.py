@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Loom, People, eventually
-from people import NARROW, Person
+from people import NARROW, People, Person
 from PIL import Image
 from playwright.sync_api import Browser, expect
+from whole import ROOT, Loom, eventually
 
 from loom.cli import calculator
 from loom.cli.unreadable import Operator

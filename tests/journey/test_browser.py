@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Loom, People, eventually
-from people import NARROW, Person
+from people import NARROW, People, Person
 from playwright.sync_api import Browser, expect
+from whole import Loom, eventually
 
 from loom.cli import calculator
 from loom.cli.unreadable import Operator

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Loom, People, eventually
-from people import NARROW, WIDE, Person
+from people import NARROW, WIDE, People, Person
 from playwright.sync_api import Browser, expect
+from whole import Loom, eventually
 
 from loom.cli import calculator
 from loom.cli.unreadable import Operator

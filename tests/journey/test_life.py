@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Loom
+from whole import Loom
 
 from loom.stack import credentials, services
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
-from conftest import Loom, eventually
+from whole import Loom, eventually
 
 from loom.cli import calculator
 from loom.cli.waiting import follow

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import workshop
-from conftest import Loom, eventually
+from whole import Loom, eventually
 
 from loom.cli import calculator
 from loom.cli.waiting import follow

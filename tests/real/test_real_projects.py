@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 import real_sources
-from conftest import AGENT_PATH, Loom
 from real_direct import Checkout
 from real_packages import PACKAGES, Package
 from real_told import Tests
+from whole import Loom
 
-from loom.domain.bead import Attempt, NewBead
+from loom.cli.waiting import follow
+from loom.domain.bead import Attempt, Bead, NewBead
 from loom.domain.evidence import MAX_FAILURES, MAX_FINDINGS, Step, StepKind
 from loom.domain.project import Project
 from loom.domain.rules import Network, Rules
+from loom.settings import AgentSettings
 
 VERIFY = {"steps": ["verify"]}
+AGENT_PATH = str(AgentSettings.model_fields["path"].default)
+"""The PATH of commands where nobody sets another."""
 PROOFS = (StepKind.PREPARE, StepKind.BUILD, StepKind.LINT, StepKind.TEST)
 
 
@@ -33,9 +37,11 @@ def test_what_an_agent_reports_agrees_with_running_the_tools_directly(
         # All that is said of the project: where it is, and whether its prepare steps may fetch.
         rules = Rules(network=Network(package.network))
         client.create_project(Project(package.id, str(source.repository), rules=rules))
-    recipe = loom.inspected(plain.tree, package.id)
+    recipe = loom.document(
+        *("project", "inspect", str(plain.tree), "--project", package.id), PATH=AGENT_PATH
+    )
 
-    bead, attempt = loom.done(package.id, NewBead("Does it hold?", context=VERIFY))
+    bead, attempt = done(loom, package.id, NewBead("Does it hold?", context=VERIFY))
     plain.prepare(package.direct)
     told = plain.prove(package.direct)
 
@@ -50,7 +56,7 @@ def test_what_an_agent_reports_agrees_with_running_the_tools_directly(
 
     after, patch = real_sources.broken(package, source)
     context = VERIFY | {"patch": patch}
-    failed, second = loom.done(package.id, NewBead("Break it", context=context))
+    failed, second = done(loom, package.id, NewBead("Break it", context=context))
     (plain.tree / package.breaks[0]).write_text(after)
     plain.rebuild(package.direct)
     direct, code = plain.test(package.direct)
@@ -89,6 +95,14 @@ def test_what_an_agent_reports_agrees_with_running_the_tools_directly(
             },
         }
     )
+
+
+def done(loom: Loom, project_id: str, bead: NewBead) -> tuple[Bead, Attempt]:
+    """The bead at its end, and its last attempt: a registry that was away costs one."""
+    with loom.client() as client:
+        ended = follow(client, client.create_bead(project_id, bead), lambda _bead: None)
+        *_earlier, attempt = client.list_attempts(ended.id)
+    return ended, attempt
 
 
 def commands(attempt: Attempt) -> list[Step]:
