@@ -124,12 +124,27 @@ stamp=$venv/.loom-$what
 state=$(cat setup.cfg pyproject.toml "$requirements" | sha256sum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
     say "Installing Python packages into $venv"
-    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile \
-        --require-hashes -r "$requirements"
+    pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input "$@"; }
+    # All that is needed stands in the list, with its hash, so nothing else is looked for.
+    listed() { pip install --no-compile --no-deps --require-hashes -r "$1"; }
+    if [ -x "$venv/bin/python" ]; then
+        listed "$requirements"
+    else
+        # Half the list by one pip and half by another take half the time. Nothing may be there
+        # that one of them would replace while the other looks around.
+        halves=$(mktemp -d)
+        awk -v half="$halves" '/^[^ ]/ { n++ } { print >(half "/" n % 2) }' "$requirements"
+        "$python" -m venv "$venv"
+        "$venv/bin/python" -c 'import setuptools' 2>/dev/null && pip uninstall -y setuptools
+        listed "$halves/0" &
+        other=$!
+        listed "$halves/1" && good=yes || good=''
+        wait "$other" && [ -n "$good" ] || { rm -rf "$halves" "$venv"; exit 1; }
+        rm -rf "$halves"
+    fi
+    pip check
     # On every core, where pip compiles on one. Some packages hold files that are no Python at all.
     "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >/dev/null || true
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        --no-deps --no-build-isolation --editable .
+    pip install --no-deps --no-build-isolation --editable .
     printf '%s' "$state" >"$stamp"
 fi
