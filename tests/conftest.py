@@ -34,6 +34,8 @@ settings.load_profile("short")
 JOURNEYS = "tests/journey/"
 SHORT_DRILL = f"{JOURNEYS}test_short_drill.py"
 """It makes a stack of its own, to break it."""
+LONG = ("test_workers_troubles.py", "test_rolling.py")
+"""Files that wait far more than they compute: side by side with others from the start."""
 FOLDER = "loom_infrastructure_folder"
 """What a process of xdist's is told: where the servers are that it shares with the others."""
 _folder = pytest.StashKey[Path]()
@@ -66,6 +68,11 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_configure() -> None:
     """Have the garbage collector look seldom: what is made while tests are collected stays."""
     gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the long ones first, so that no run ends with one process waiting alone."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def pytest_collection_finish() -> None:

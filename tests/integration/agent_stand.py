@@ -41,6 +41,7 @@ from loom.settings import BrokerSettings
 from loom.stack.rabbitmq import topics_as_json
 from loom.testing.database import RunningDatabase, token
 from loom.testing.infrastructure import Infrastructure
+from workers.presence import NAME as REPORTER
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
@@ -134,6 +135,12 @@ class AgentProcess:
         code = self.process.wait(PATIENCE_S)
         self._thread.join(PATIENCE_S)
         return code
+
+    def pool(self) -> list[int]:
+        """The pids of its pool's processes."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(p) for p in children if Path(f"/proc/{p}/comm").read_text().strip() != REPORTER]
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -1,25 +1,20 @@
-"""What befalls an agent: killed, stopped, cut off, robbed of its lease, or told by an operator."""
+"""What befalls an agent: killed, stopped, cut off or robbed of its lease."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from agent_stand import MEND, PATIENCE_S, ROOT, AgentProcess, Gate, Stand, git, stand_up
+from agent_stand import MEND, PATIENCE_S, Gate, Stand, git, stand_up
+from marathon import Marathon
 
 from loom.database.migrate import upgrade
 from loom.domain.lifecycle import Resolution, State
 from loom.testing.database import running_database
 from loom.testing.infrastructure import Infrastructure
 from loom.testing.relay import Relay
-from workers.presence import NAME as REPORTER
 
 LEASE_S = 5.0
 
@@ -39,78 +34,11 @@ def stand(
         made.close()
 
 
-class Marathon:
-    """A test command that tells when it starts, runs until it is killed, and passes after that."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._fifo, marker = folder / f"{name}.fifo", folder / f"{name}.ran"
-        os.mkfifo(self._fifo)
-        script = (
-            f"[ -e {marker} ] && exit 0; touch {marker}; exec 9>{self._fifo}; "
-            "echo started >&9; sleep 600"
-        )
-        self.context: dict[str, Any] = {"test_command": ["sh", "-c", script]}
-
-    def __enter__(self) -> Marathon:
-        # Opened for writing too, opening does not wait; the end is seen once only others may write.
-        self._reader = os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK)
-        os.set_blocking(self._reader, True)
-        keeper = os.open(self._fifo, os.O_WRONLY)
-        self._keeper = keeper
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        os.close(self._reader)
-
-    def wait_for_start(self) -> None:
-        """Return once the command runs."""
-        assert os.read(self._reader, 100) == b"started\n"
-        os.close(self._keeper)
-
-    def wait_for_end(self) -> None:
-        """Return once neither the command nor a child of it is there any more."""
-        assert os.read(self._reader, 100) == b""
-
-
 @pytest.fixture
 def marathon(stand: Stand, request: pytest.FixtureRequest) -> Iterator[Marathon]:
     """A command of this test's own."""
     with Marathon(stand.folder, request.node.name) as made:
         yield made
-
-
-def pool_processes(agent: AgentProcess) -> list[int]:
-    """The agent's pool."""
-    pid = agent.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(p) for p in children if Path(f"/proc/{p}/comm").read_text().strip() != REPORTER]
-
-
-def celery(stand: Stand, *arguments: str) -> Any:
-    """What the celery command answers an operator, at the root of the repository."""
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "workers.app", *arguments, "--json"],
-        cwd=ROOT,
-        env=operator(stand),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
-def operator(stand: Stand) -> dict[str, str]:
-    """The environment of an operator who has a stack of his own."""
-    home = stand.folder / "operator"
-    (home / "etc").mkdir(parents=True, exist_ok=True)
-    (home / "etc" / "operator.env").write_text(
-        f"LOOM_BROKER_HOST={stand.broker.host}\nLOOM_BROKER_PORT={stand.broker.port}\n"
-        f"LOOM_BROKER_VHOST={stand.broker.vhost}\nLOOM_BROKER_USERNAME={stand.broker.username}\n"
-        f"LOOM_BROKER_PASSWORD={stand.broker.password.get_secret_value()}\n"
-    )
-    return {"PATH": os.environ["PATH"], "LOOM_HOME": str(home)}
 
 
 def test_a_bead_whose_pool_process_is_killed_is_done_again(
@@ -119,7 +47,7 @@ def test_a_bead_whose_pool_process_is_killed_is_done_again(
     with stand.agent() as agent:
         bead = stand.file(context=marathon.context | {"patch": MEND})
         marathon.wait_for_start()
-        [child] = pool_processes(agent)
+        [child] = agent.pool()
         os.kill(child, signal.SIGKILL)
         assert stand.result(bead.id).type == "task.completed"
         marathon.wait_for_end()
@@ -301,7 +229,7 @@ def test_an_agent_that_stood_still_past_its_lease_changes_nothing(
     with stand.agent() as agent, stand.engine():
         bead = stand.file(context=marathon.context | {"patch": MEND})
         marathon.wait_for_start()
-        frozen = [agent.process.pid, *pool_processes(agent)]
+        frozen = [agent.process.pid, *agent.pool()]
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
         stand.wait_for_loss(bead.id)
@@ -355,60 +283,3 @@ def test_a_task_goes_back_to_its_queue_when_the_ledger_stays_away(stand: Stand) 
         agent.wait_for("task_put_back", bead_id=bead.id)
     with stand.agent():
         assert stand.result(bead.id).type == "task.completed"
-
-
-def test_celerys_inspect_shows_the_agent_and_what_it_works_on(
-    stand: Stand, marathon: Marathon
-) -> None:
-    with stand.agent(LOOM_AGENT_NAME="agent-demo@here") as agent:
-        bead = stand.file(context=marathon.context)
-        marathon.wait_for_start()
-        assert celery(stand, "inspect", "ping") == {"agent-demo@here": {"ok": "pong"}}
-        [active] = celery(stand, "inspect", "active")["agent-demo@here"]
-        assert (active["id"], active["name"]) == (bead.id, "loom.bead")
-        stats = celery(stand, "inspect", "stats")["agent-demo@here"]
-        assert stats["pool"]["max-concurrency"] == 1
-        [child] = pool_processes(agent)
-        os.kill(child, signal.SIGKILL)
-        stand.result(bead.id)
-
-
-def test_celerys_pool_grow_lets_an_agent_work_on_two_beads(stand: Stand) -> None:
-    with (
-        Marathon(stand.folder, "first") as first,
-        Marathon(stand.folder, "second") as second,
-        stand.agent(LOOM_AGENT_STOP_AFTER_S="0"),
-    ):
-        beads = [stand.file(context=first.context)]
-        first.wait_for_start()
-        celery(stand, "control", "pool_grow", "1")
-        beads.append(stand.file(context=second.context))
-        second.wait_for_start()
-    with stand.agent():
-        for bead in beads:
-            assert stand.result(bead.id).type == "task.completed"
-
-
-def test_celerys_shutdown_stops_the_agent(stand: Stand) -> None:
-    with stand.agent() as agent:
-        agent.wait_for("agent_ready")
-        # Celery's shutdown answers nobody.
-        subprocess.run(
-            [sys.executable, "-m", "celery", "-A", "workers.app", "control", "shutdown"],
-            cwd=ROOT, env=operator(stand), capture_output=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
-        assert agent.process.wait(PATIENCE_S) == 0
-
-
-def test_celerys_revoke_loses_no_bead(stand: Stand, marathon: Marathon) -> None:
-    with stand.agent() as agent:
-        bead = stand.file(context=marathon.context)
-        marathon.wait_for_start()
-        revoke = f"from workers.app import app; app.control.revoke({bead.id!r}, terminate=True)"
-        subprocess.run(
-            [sys.executable, "-c", revoke],
-            cwd=ROOT, env=operator(stand), check=True, timeout=PATIENCE_S,
-        )  # fmt: skip
-        marathon.wait_for_end()
-        assert stand.result(bead.id).type == "task.completed"
-        agent.wait_for("attempt_reported", bead_id=bead.id)

@@ -21,9 +21,12 @@ def pytest_runtest_call() -> Generator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None]:
-    """What a fixture tidies up is held to it, too."""
-    return (yield from _pure())
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """What a fixture tidies up is held to it, too; what other folders share ends with the last."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        yield
+        return
+    yield from _pure()
 
 
 def _pure() -> Generator[None]:
