@@ -21,7 +21,8 @@ from rich.table import Table
 from bench import calls, memory, messages, trip
 from loom.drill.folder import HOME
 from loom.drill.folder import folder as own_folder
-from loom.drill.small import Small, free_base
+from loom.drill.small import Small
+from loom.stack import holder
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,7 +77,7 @@ def main(seconds: float, beads: int, rounds: int, path: Path | None) -> None:
 
 @contextmanager
 def _stack(folder: Path) -> Iterator[Small]:
-    site = Small(folder / HOME, free_base())
+    site = Small(folder / HOME, holder.free_base())
     try:
         _tell("starting a stack")
         site.start()

@@ -28,7 +28,7 @@ from loom.stack.ports import HOST
 from loom.stack.postgres import SUPERUSER
 
 Tell = Callable[[str], None]
-CONCURRENCY = 2
+CONCURRENCY = 8
 AT_ONCE = 500
 """Beads in one request."""
 WAIT_S, LOOK_S = 120.0, 0.25

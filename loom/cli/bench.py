@@ -15,7 +15,8 @@ from loom.bench.followers import Plan
 from loom.cli import output
 from loom.drill.folder import HOME
 from loom.drill.folder import folder as own_folder
-from loom.drill.small import Small, free_base
+from loom.drill.small import Small
+from loom.stack import holder
 
 
 @click.group()
@@ -56,7 +57,7 @@ def followers(  # noqa: PLR0917 - one parameter an option
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     plan = Plan(followers, rounds, seconds, rate, crowds)
     with own_folder(keep=keep) as folder:
-        site = Small(folder / HOME, base or free_base())
+        site = Small(folder / HOME, base or holder.free_base())
         try:
             _tell("starting a stack")
             site.start()

@@ -21,9 +21,10 @@ from loom.drill.faults import FAULTS
 from loom.drill.folder import HOME, RECORD
 from loom.drill.folder import folder as own_folder
 from loom.drill.report import Report
-from loom.drill.small import Small, free_base
+from loom.drill.small import Small
 from loom.drill.whole import Whole
 from loom.errors import LoomError
+from loom.stack import holder
 
 
 @click.command()
@@ -92,7 +93,7 @@ def _drill(  # noqa: PLR0917 - as the command has them
     *, small: bool,
 ) -> Report:  # fmt: skip
     site: Small | Whole
-    site = Small(folder / HOME, base or free_base()) if small else Whole(folder / HOME, base)
+    site = Small(folder / HOME, base or holder.free_base()) if small else Whole(folder / HOME, base)
     record = folder / RECORD
     try:
         _tell("starting the site")
@@ -115,7 +116,7 @@ def _drill(  # noqa: PLR0917 - as the command has them
 
 
 def _controls(folder: Path, base: int, seed: int, names: tuple[str, ...]) -> list[Tried]:
-    site = Small(folder / HOME, base or free_base())
+    site = Small(folder / HOME, base or holder.free_base())
     try:
         _tell("starting the site")
         site.start()

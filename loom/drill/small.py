@@ -13,13 +13,13 @@ from pathlib import Path
 from loom.clients.control import ControlClient
 from loom.domain.project import Project
 from loom.drill import origin
-from loom.errors import Conflict, DeadlineExceeded, LoomError
+from loom.errors import DeadlineExceeded, LoomError
 from loom.settings import BrokerSettings, LedgerClientSettings
-from loom.stack import credentials, holder, rabbitmq
+from loom.stack import credentials, rabbitmq
 from loom.stack.home import Home, as_settings_file
 from loom.stack.lifecycle import Stack
-from loom.stack.observe import Observer
-from loom.stack.ports import HOST, SPAN, Ports
+from loom.stack.observe import Observer, tail
+from loom.stack.ports import HOST, Ports
 
 LEASES = {"LOOM_DATABASE_LEASE_S": "6", "LOOM_DATABASE_OUTBOX_LEASE_S": "4"}
 """Short, so that what waits for the end of a lease is seen within a drill."""
@@ -27,19 +27,9 @@ UNCONFINED = {"LOOM_AGENT_SANDBOX": "none"}
 """Commands count their runs in a file outside of their workspace."""
 START_S = 90.0
 LOOK_S = 0.3
+LAST_LINES = 20
 ARMED = (b'"failpoints_armed"', b'"guards_are_off"')
 """What a process logs that has read what the drill wants of it."""
-
-
-LOWEST, HIGHEST = 35_000, 36_900
-
-
-def free_base() -> int:
-    """The first of as many free ports in a row as a stack takes. Raises Conflict without any."""
-    for base in range(LOWEST, HIGHEST, SPAN):
-        if not holder.taken(Ports(base).all()):
-            return base
-    raise Conflict(f"no {SPAN} ports in a row are free between {LOWEST} and {HIGHEST}")
 
 
 class Small:
@@ -165,7 +155,10 @@ class Small:
             wants_words and times_armed(log) <= armed_before
         ):
             if time.monotonic() > deadline:
-                raise DeadlineExceeded(f"{process} does not start again; its log is {log}")
+                raise DeadlineExceeded(
+                    f"{process} does not start again (pid before {before}, now "
+                    f"{self.processes().get(process, 0)}); it last said:\n{tail(log, LAST_LINES)}"
+                )
             time.sleep(LOOK_S)
         if not lasting:
             _overwrite(file, own)

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from loom.errors import Conflict
-from loom.stack.ports import HOST, Ports
+from loom.stack.ports import HOST, SPAN, Ports
 
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp (include/net/tcp_states.h)."""
+
+LOWEST, HIGHEST = 20_000, 32_000
+"""Below the ports that Linux gives to outgoing connections (ip_local_port_range, 32768 on)."""
+
+
+def free_base() -> int:
+    """The first of as many free ports in a row as a stack takes.
+
+    A random one, as others may look side by side. Raises Conflict without any.
+    """
+    bases = list(range(LOWEST, HIGHEST, SPAN))
+    random.shuffle(bases)
+    for base in bases:
+        if not taken(Ports(base).all()):
+            return base
+    raise Conflict(f"no {SPAN} ports in a row are free between {LOWEST} and {HIGHEST}")
 
 
 def taken(ports: Mapping[str, int]) -> dict[str, int]:

@@ -22,6 +22,9 @@ FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
+LOOKS_FOR_GARBAGE = (20_000, 20, 50)
+"""After how many new objects, and how many looks at young ones before one at the older."""
+
 log = logs.get(__name__)
 
 
@@ -40,10 +43,12 @@ def start(service: str, settings: ServiceSettings) -> threading.Event:
 def keep_for_good() -> None:
     """Have what is there by now never looked at again for garbage: modules, classes, models.
 
-    Looking through all of it took a service a twentieth of its time under load. Call it once all
-    is imported, and before a fork, which then shares it.
+    Looking through all of it took a service a twentieth of its time under load; looking for new
+    garbage as often as Python does by itself took another. Call it once all is imported, and
+    before a fork, which then shares it.
     """
     gc.freeze()
+    gc.set_threshold(*LOOKS_FOR_GARBAGE)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import shutil
 import subprocess
 import tempfile
@@ -19,14 +18,13 @@ from pathlib import Path
 
 import httpx
 
-from loom.errors import Conflict
 from loom.messaging.topology import permission_of
 from loom.settings import BrokerSettings, LedgerSettings
 from loom.settings.ledger import MigrationSettings
 from loom.stack import binaries, credentials, holder, postgres, rabbitmq, services
 from loom.stack.home import Home
 from loom.stack.lifecycle import Stack
-from loom.stack.ports import HOST, SPAN, Ports
+from loom.stack.ports import HOST, Ports
 
 PREFIX = "loom-test-"
 OWNER = "owner"
@@ -34,8 +32,6 @@ OWNER = "owner"
 IDLE_S = 15
 """How long PgBouncer keeps a connection that nobody uses: many databases come and go here, and
 PostgreSQL has connections for one or two."""
-LOWEST, HIGHEST = 20_000, 32_000
-"""Below the ports that the kernel hands out by itself (ip_local_port_range)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +147,8 @@ class Infrastructure:
 
 
 def free_ports() -> Ports:
-    """A range of ports of which each is free now; a random one, as suites may run side by side."""
-    bases = list(range(LOWEST, HIGHEST, SPAN))
-    random.shuffle(bases)
-    for base in bases:
-        if not holder.taken(Ports(base).all()):
-            return Ports(base)
-    raise Conflict(f"no {SPAN} ports in a row are free between {LOWEST} and {HIGHEST}")
+    """A range of ports of which each is free now."""
+    return Ports(holder.free_base())
 
 
 def sweep(folder: Path) -> list[Path]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from loom.stack.observe import tail
+
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("kill-dispatcher", "at-ingester.recorded", "at-agent.worked", "duplicated", "poison")
 
@@ -28,13 +30,20 @@ def drill(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def ends_of_logs(kept: Path) -> str:
+    """What each process said last."""
+    return "\n\n".join(
+        f"{file.name}:\n{tail(file, 15)}" for file in sorted(kept.glob("logs/*.log"))
+    )
+
+
 @pytest.mark.timeout(450)
-def test_under_faults_nothing_is_lost_and_nothing_happens_twice() -> None:
+def test_under_faults_nothing_is_lost_and_nothing_happens_twice(tmp_path: Path) -> None:
     chosen = [word for name in CLASSES for word in ("--class", name)]
 
-    answer = drill("--small", "--seed", "1", *chosen, "--json")
+    answer = drill("--small", "--seed", "1", *chosen, "--keep", str(tmp_path), "--json")
 
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.returncode == 0, answer.stdout + answer.stderr + ends_of_logs(tmp_path)
     report = json.loads(answer.stdout)
     told = json.dumps(report, indent=2) + answer.stderr
     assert (report["lost"], report["doubled"], report["unexpected"]) == (0, 0, 0), told
