@@ -175,8 +175,10 @@ class Ledger:
 
             return idempotency.once(connection, request.idempotency, pb.CreateBeadsResponse(), make)
 
+        # What waits for a moment or for another bead is not to be sent now: only its event is.
+        later = all(bead.not_before or bead.blocked_by for bead in asked)
         answer, replayed = self._run(
-            work, time_left_s, idempotency.locks(request.idempotency), tells=True
+            work, time_left_s, idempotency.locks(request.idempotency), tells=True, gathered=later
         )
         answer.replayed = replayed
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import grpc
@@ -15,6 +16,7 @@ from sqlalchemy import Engine, event
 
 from loom.database import beads, migrate, pool
 from loom.database.ledger import Ledger
+from loom.database.wakeups import Wakeups
 from loom.domain.bead import NewBead
 from loom.domain.identity import new_message_id
 from loom.domain.lifecycle import State
@@ -318,6 +320,22 @@ def test_a_bead_filed_by_one_service_wakes_a_lease_that_waits_at_another(
             assert waiting.result()
     finally:
         other.close()
+
+
+def test_only_a_bead_that_may_go_now_hurries_the_dispatcher(
+    database: RunningDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered: list[bool] = []
+    tell = Wakeups.tell
+    monkeypatch.setattr(
+        Wakeups, "tell", lambda self, **how: (gathered.append(how["gathered"]), tell(self, **how))
+    )
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    (now,) = file(database)
+    control, later = database.client("control"), NewBead("later", not_before=tomorrow)
+    control.create_beads("alpha", [later, NewBead("after", blocked_by=(now,))], "corr")
+    control.create_beads("alpha", [later, NewBead("now")], "corr")
+    assert gathered == [False, True, False]
 
 
 # Who may.
