@@ -57,8 +57,9 @@ def main(seconds: float, beads: int, rounds: int, path: Path | None) -> None:
                 "python": platform.python_version(),
                 "load_before": round(os.getloadavg()[0], 2),
             },
-            "calls": calls.measure(site, 300, _tell),
+            # First, so that single calls meet a stack that has settled.
             "messages": messages.measure(site, 2.0, rounds, _tell),
+            "calls": calls.measure(site, 300, _tell),
             "real": trip.real(site, _tell),
         }
         with trip.both(site, folder) as sides:
