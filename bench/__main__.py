@@ -19,10 +19,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import calls, memory, messages, trip
+from bench.processor import Processor
 from loom.drill.folder import HOME
 from loom.drill.folder import folder as own_folder
 from loom.drill.small import Small
 from loom.stack import holder
+
+LEAST_MS = 0.1
+"""Services that take less of the processor are not shown."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,13 +67,17 @@ def main(seconds: float, beads: int, rounds: int, path: Path | None) -> None:
             "real": trip.real(site, _tell),
         }
         with trip.both(site, folder) as sides:
+            pids = {f"{side.name} {what}": pid for side in sides for what, pid in side.pids.items()}
             document["trip"] = trip.measure(
-                sides, per_second=10.0, seconds=seconds, beads=beads, rounds=rounds, tell=_tell
+                sides,
+                Processor(site, pids),
+                per_second=10.0,
+                seconds=seconds,
+                beads=beads,
+                rounds=rounds,
+                tell=_tell,
             )
-            document["memory"] = memory.measure(
-                site,
-                {f"{side.name} {what}": pid for side in sides for what, pid in side.pids.items()},
-            )
+            document["memory"] = memory.measure(site, pids)
     document["seconds"] = round(time.monotonic() - began, 1)
     if path:
         path.write_text(json.dumps(document, indent=1) + "\n")
@@ -118,6 +126,15 @@ def rows(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         "{median} ({worst} to {best})".format(**whole["loom"]),
         "Celery {median} ({worst} to {best})".format(**whole["celery"]),
     )
+    took = document["trip"]["processor_ms"]
+    yield (
+        "processor for one of them, over all services",
+        f"{sum(took['loom'].values()):.1f} ms",
+        f"Celery {sum(took['celery'].values()):.1f} ms",
+    )
+    for name, ours in sorted(took["loom"].items(), key=lambda each: -each[1]):
+        if max(ours, took["celery"][name]) >= LEAST_MS:
+            yield f"of it {name}", f"{ours:.1f} ms", f"{took['celery'][name]:.1f} ms"
     real = document["real"]["per_s"]
     yield "the same by a whole agent: checkout, command, evidence", f"{real}", ""
     times = document["calls"]["one_after_the_other_ms"]

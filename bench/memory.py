@@ -29,7 +29,7 @@ def measure(site: Small, peer_pids: Mapping[str, int] | None = None) -> dict[str
 
 
 def _tree(pid: int) -> dict[str, int]:
-    return _sizes(_family(pid))
+    return _sizes(family(pid))
 
 
 def _sizes(pids: Iterable[int]) -> dict[str, int]:
@@ -44,7 +44,7 @@ def _total(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return found
 
 
-def _family(pid: int) -> Iterator[int]:
+def family(pid: int) -> Iterator[int]:
     """The process and all that it started."""
     yield pid
     for task in (PROC / str(pid) / "task").glob("*/children"):
@@ -52,7 +52,7 @@ def _family(pid: int) -> Iterator[int]:
         with suppress(FileNotFoundError, ProcessLookupError):
             children = task.read_text().split()
         for child in children:
-            yield from _family(int(child))
+            yield from family(int(child))
 
 
 def _of(pid: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from bench.processor import Processor
 from loom.bench.figures import told
 from loom.clients.control import ControlClient
 from loom.domain.bead import NewBead
@@ -155,14 +157,23 @@ class Peer:
 
 
 def measure(
-    sides: Sequence[Side], *, per_second: float, seconds: float, beads: int, rounds: int, tell: Tell
+    sides: Sequence[Side],
+    processor: Processor,
+    *,
+    per_second: float,
+    seconds: float,
+    beads: int,
+    rounds: int,
+    tell: Tell,
 ) -> dict[str, Any]:
     """Start times at a pace and throughput in bulk, the sides in turns; raw samples too.
 
     start_ms: from the reply that accepts to the first instruction. whole: done a second.
+    processor_ms: what one of a bulk takes of the processor, by service.
     """
     starts: dict[str, list[float]] = {side.name: [] for side in sides}
     rates: dict[str, list[float]] = {side.name: [] for side in sides}
+    spent: dict[str, dict[str, float]] = {side.name: defaultdict(float) for side in sides}
     for side in sides:
         side.bulk(20)
     for number in range(rounds):
@@ -170,7 +181,10 @@ def measure(
         for side in sides if number % 2 == 0 else list(reversed(sides)):
             taken = _paced(side, per_second, seconds / rounds)
             starts[side.name] += taken
+            before = processor.spent_s()
             took_s = side.bulk(beads)
+            for name, seconds_now in processor.spent_s().items():
+                spent[side.name][name] += seconds_now - before.get(name, 0.0)
             rates[side.name].append(beads / took_s)
             tell(
                 f"round {number + 1}, {side.name}: start p50 {statistics.median(taken):.1f} ms, "
@@ -190,6 +204,10 @@ def measure(
                 "samples": _rounded(each),
             }
             for name, each in rates.items()
+        },
+        "processor_ms": {
+            name: {what: round(each_s * 1000 / (beads * rounds), 2) for what, each_s in by.items()}
+            for name, by in spent.items()
         },
     }
 
