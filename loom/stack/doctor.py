@@ -217,7 +217,7 @@ class Doctor:
             check=False,
         )
         if answer.returncode == 0:
-            yield Finding("sandbox", OK, f"{who.agent.name} can make one")
+            yield Finding("sandbox", OK, f"the user {who.agent.name} can make one")
         else:
             yield Finding(
                 "sandbox",
