@@ -39,13 +39,16 @@ from loom.stack import (
 )
 from loom.stack.home import Home, StackSettings, as_settings_file
 from loom.stack.ports import HOST
+from workers.limits import KEPT_FREE_BYTES, MIB
 
 PROJECT = "drill"
 UNGUARDED = "LOOM_DRILL_UNGUARDED"
 TEST_COMMAND = ("git", "--version")
 START_S, WELL_S = 120.0, 60.0
 LOOK_EVERY_S = 0.1
-BROKER_VOLUME_MB, LEDGER_VOLUME_MB, WORK_VOLUME_MB = 384, 512, 64
+BROKER_VOLUME_MB, LEDGER_VOLUME_MB = 384, 512
+WORK_VOLUME_MB = 384 + KEPT_FREE_BYTES // MIB
+"""Agents start no command on what they keep free."""
 Overrides = Mapping[str, Mapping[str, str | int]]
 
 

@@ -12,8 +12,9 @@ from loom.domain.bead import NewBead
 from loom.domain.lifecycle import State
 from loom.drill.cluster import NODES
 from loom.drill.faults import FAULTS
+from loom.drill.fleet import AGENT, KINDS
 from loom.drill.scratch import PROJECT, Scratch
-from loom.errors import LoomError
+from loom.errors import LoomError, Unavailable
 from loom.messaging.topology import task_key
 
 pytestmark = pytest.mark.timeout(400)
@@ -35,9 +36,17 @@ def scratch(tmp_path_factory):
 
 
 def file_bead(scratch, name):
-    with scratch.client() as client:
-        context = {"patch": PATCH.format(name=name)}
-        return client.create_bead(PROJECT, NewBead(name, context=context), name).id
+    """The id of a bead, asked for until a server takes it: its key makes it one bead."""
+    context = {"patch": PATCH.format(name=name)}
+    looked = threading.Event()
+    for number in range(PATIENCE_S * 10):
+        try:
+            with scratch.client(number) as client:
+                return client.create_bead(PROJECT, NewBead(name, context=context), name).id
+        except Unavailable as error:
+            refused = error
+        looked.wait(0.1)
+    raise AssertionError(f"nobody took {name}: {refused}; {scratch.unwell()}")
 
 
 def until_closed(scratch, bead_id):
@@ -134,11 +143,24 @@ def test_a_full_database_volume_ends_the_primary_until_there_is_room(scratch):
     assert until_closed(scratch, file_bead(scratch, "roomy")).resolution == "succeeded"
 
 
-def test_a_clock_can_be_off_in_one_process_alone(scratch):
-    if why := FAULTS["clock-ahead"].why_not(scratch):
+class Choosing:
+    """Picks what a test wants, where it is there to be picked."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+
+    def choice(self, several):
+        return next(each for each in several if each.split("-")[0] == self.wanted)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, AGENT])
+def test_a_clock_can_be_off_in_one_process_alone(scratch, kind):
+    made = FAULTS["clock-ahead"]
+    if why := made.why_not(scratch):
         assert "libfaketime" in why
         return
-    clock = fault(scratch, "clock-ahead")
+    clock = made.make(scratch, Choosing(kind))
+    assert clock.process == f"{kind}-1"
     log = scratch.home.log(clock.process)
     clock.inject()
     in_an_hour = datetime.now(UTC) + timedelta(minutes=55)
@@ -147,7 +169,8 @@ def test_a_clock_can_be_off_in_one_process_alone(scratch):
             break
         threading.Event().wait(0.1)
     assert any(datetime.fromisoformat(at) > in_an_hour for at in timestamps(log))
-    assert until_closed(scratch, file_bead(scratch, "ahead")).resolution == "succeeded"
+    assert until_closed(scratch, file_bead(scratch, f"ahead-{kind}")).resolution == "succeeded"
+    assert scratch.healthy(PATIENCE_S), scratch.unwell()
     clock.heal()
     assert scratch.healthy(PATIENCE_S), scratch.unwell()
 
