@@ -46,8 +46,8 @@ broker_heartbeat = _settings.heartbeat_s
 broker_heartbeat_checkrate = 2
 broker_connection_retry = True
 broker_connection_retry_on_startup = True
-# 0 retries for ever: the supervisor would only start the agent again.
-broker_connection_max_retries = 0
+# For ever, node after node: an agent that ends takes what it works on with it. (0 would be once.)
+broker_connection_max_retries = None
 # A queue that is gone closes the channel: connect and consume again instead of dying.
 broker_channel_error_retry = True
 # A cap, of which little is used. Each inspection holds one connection and waits for another, and

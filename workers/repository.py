@@ -190,6 +190,7 @@ class Repository:
         described: what the commit says instead of the bead's title and description.
         """
         if self.earlier and found.tree == self._asking.ask("rev-parse", f"{self.earlier}^{{tree}}"):
+            self._note("commit", (), Ended(0, 0.0, f"{self.earlier} holds this work already"))
             return self.earlier
         arguments = ("commit-tree", found.tree, "-p", found.parent, "-F", "-")
         words = commit.message(self._bead, described)

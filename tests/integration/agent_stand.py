@@ -123,6 +123,17 @@ class AgentProcess:
             if line.get("event") == event and values.items() <= line.items():
                 return line
 
+    def wait_for_words(self, words: str) -> None:
+        """Return at the next log line whose event has these words; AssertionError if none comes."""
+        while True:
+            try:
+                line = self._arrived.get(timeout=PATIENCE_S)
+            except queue.Empty:
+                line = None
+            assert line is not None, f"nothing with {words!r} came"
+            if words in str(line.get("event")):
+                return
+
     def logged(self, event: str, **fields: Any) -> list[dict[str, Any]]:
         """Every line of that event and these fields so far."""
         wanted = {"event": event, **fields}

@@ -131,13 +131,16 @@ def test_the_same_work_twice_is_the_same_commit(bench: Bench) -> None:
     assert git("rev-list", "--count", f"{shas[0]}", cwd=bench.upstream) == "2"
 
 
-def test_work_that_was_pushed_and_not_reported_can_be_taken_as_it_is(bench: Bench) -> None:
+@pytest.mark.parametrize("rules", [Rules(), DIRECT])
+def test_work_that_was_pushed_and_not_reported_can_be_taken_as_it_is(
+    bench: Bench, rules: Rules
+) -> None:
     """So that work which never comes out the same twice does not collide with itself."""
-    with bench.attempt() as at:
+    with bench.attempt(rules=rules) as at:
         at.repository.check_out()
         at.write("sums.py", MENDED)
         first = at.deliver()
-    with bench.attempt(2) as at:
+    with bench.attempt(2, rules=rules) as at:
         parent = at.repository.check_out()
         assert at.repository.earlier == first
         assert (at.checkout / "sums.py").read_text() == BROKEN
@@ -147,6 +150,8 @@ def test_work_that_was_pushed_and_not_reported_can_be_taken_as_it_is(bench: Benc
         assert found.parent == parent
         assert at.repository.commit(found, "Another message") == first
         assert at.repository.push(first, lambda: None).sha == first
+        # Each step that was planned has to leave evidence, or the ledger refuses the result.
+        assert [name for name, _, _ in at.steps] == ["checkout", "commit", "push"]
 
 
 def test_a_commit_says_what_the_work_says_of_it_and_whose_it_is(bench: Bench) -> None:

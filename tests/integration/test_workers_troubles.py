@@ -56,6 +56,18 @@ def test_a_bead_whose_pool_process_is_killed_is_done_again(
     assert git("log", "--format=%s", f"main..agent/{bead.id}", cwd=stand.repository)
 
 
+def test_what_was_pushed_and_not_reported_is_proven_by_the_next_attempt(stand: Stand) -> None:
+    with stand.agent(LOOM_DRILL_SCRATCH="1", LOOM_DRILL_FAILPOINTS="agent.worked=kill@1") as agent:
+        bead = stand.file(context={"patch": MEND})
+        agent.wait_for("failpoint_reached", bead_id=bead.id)
+        pushed = git("rev-parse", f"agent/{bead.id}", cwd=stand.repository)
+        assert stand.result(bead.id).type == "task.completed"
+    assert outcomes(stand, bead.id) == ["superseded", "succeeded"]
+    found = stand.control.get_bead(bead.id)
+    assert (found.state, found.resolution) == (State.CLOSED, Resolution.SUCCEEDED)
+    assert [commit.sha for commit in found.commits] == [pushed]
+
+
 def test_an_agent_that_is_killed_leaves_its_bead_to_the_next(
     stand: Stand, marathon: Marathon
 ) -> None:
@@ -153,6 +165,40 @@ def test_work_goes_on_while_the_broker_is_cut_off_and_is_done_once(
         assert outcomes(stand, bead.id) == ["succeeded"]
         after = stand.file(context={"test_command": ["true"]})
         assert stand.result(after.id).type == "task.completed"
+
+
+def test_an_agent_outlives_a_broker_that_is_away(stand: Stand, gate: Gate) -> None:
+    with (
+        Relay(stand.broker.port) as relay,
+        stand.agent(LOOM_BROKER_PORT=str(relay.port)) as agent,
+    ):
+        bead = stand.file(context=gate.context)
+        gate.wait_for_start()
+        working = agent.pool()
+        relay.cut(refuse=True)
+        # Not only once: it tries again and again, and its processes work on.
+        for _try in range(2):
+            agent.wait_for_words("Cannot connect to")
+        assert agent.pool() == working
+        relay.accept()
+        gate.open()
+        assert stand.result(bead.id).type == "task.completed"
+        assert agent.process.poll() is None
+    assert outcomes(stand, bead.id) == ["succeeded"]
+
+
+def test_an_agent_goes_on_at_another_node_of_the_broker(stand: Stand) -> None:
+    with Relay(stand.broker.port) as one, Relay(stand.broker.port) as other:
+        nodes = ",".join(f"{stand.broker.host}:{relay.port}" for relay in (one, other))
+        with stand.agent(LOOM_BROKER_HOSTS=nodes) as agent:
+            for gone in (one, other):
+                bead = stand.file(context={"test_command": ["true"]})
+                assert stand.result(bead.id).type == "task.completed"
+                gone.cut(refuse=True)
+                after = stand.file(context={"test_command": ["true"]})
+                assert stand.result(after.id).type == "task.completed"
+                gone.accept()
+            assert agent.process.poll() is None
 
 
 def test_a_result_waits_on_disk_for_a_broker_that_is_away(stand: Stand, gate: Gate) -> None:
