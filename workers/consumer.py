@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from amqp import spec  # type: ignore[import-untyped]
+from amqp.exceptions import ConsumerCancelled  # type: ignore[import-untyped]
 from celery.platforms import EX_OK
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -172,6 +174,7 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
 
     def _attend(self) -> None:
         """Tell what this agent does, hear what people want of it, and see to it."""
+        self._check_consumer()
         running = tuple(
             (held.id, int(held.request_dict.get("epoch") or 0))
             for held in list(state.active_requests)
@@ -197,6 +200,19 @@ class BeadConsumer(Consumer):  # type: ignore[misc]
         if self._wish is AgentWish.STOP and self._idle_looks > 1 and state.should_stop is None:
             log.info("stopping_as_asked")
             state.should_stop = EX_OK
+
+    def _check_consumer(self) -> None:
+        """Raise what Celery connects again for if the broker has ended the consumer.
+
+        It does so where the queue was deleted. In the first moment after it has connected Celery
+        overlooks that (celery.worker.loops._quick_drain), and would wait for messages for ever.
+        """
+        consumer = self.task_consumer
+        if consumer is None or consumer.channel is None:
+            return
+        for tag in consumer._active_tags.values():
+            if tag not in consumer.channel.callbacks:
+                raise ConsumerCancelled(tag, spec.Basic.Cancel)
 
     def _obey(self, wish: AgentWish) -> None:
         if wish is self._wish:

@@ -34,6 +34,9 @@ MEND_S = 60.0
 LOOK_S = 0.1
 LIMITED_S = 1.5
 """How long the broker takes to see that a queue is over its new limit."""
+ENDED_S = 2.0
+"""How long agents take to see that their queue is gone. RabbitMQ 3.10 delivers to nobody what comes
+to a queue that was declared again before that, until its old consumers hang up."""
 REFUSED_S = 3.0
 """How long the broker refuses messages: so long that the first batch was answered."""
 RECONCILING = {"LOOM_RECONCILE_EVERY_S": "1", "LOOM_RECONCILE_GRACE_S": "2"}
@@ -152,6 +155,7 @@ def _queue_gone(scene: Scene, _guarded: bool) -> None:
         actor.broker.delete(task_key(scene.site.project))
         for _ in range(3):
             scene.load.file(_order())
+        _pause(ENDED_S)
     finally:
         actor.heal()
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
 from agent_stand import MEND, PATIENCE_S, Gate, Stand, git, stand_up
 from marathon import Marathon
 
+from loom.broker.declare import declare
 from loom.database.migrate import upgrade
 from loom.domain.lifecycle import Resolution, State
+from loom.messaging.topology import CORE, of_project
 from loom.testing.database import running_database
 from loom.testing.infrastructure import Infrastructure
 from loom.testing.relay import Relay
@@ -329,3 +332,18 @@ def test_a_task_goes_back_to_its_queue_when_the_ledger_stays_away(stand: Stand) 
         agent.wait_for("task_put_back", bead_id=bead.id)
     with stand.agent():
         assert stand.result(bead.id).type == "task.completed"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 1.0])
+def test_an_agent_comes_back_to_a_queue_that_was_deleted(stand: Stand, after_s: float) -> None:
+    where = f"/api/queues/{stand.broker.vhost}/loom.tasks.demo"
+    with stand.agent() as agent, stand.infrastructure.management() as api:
+        # In its first moment, in which Celery overlooks that its consumer is ended, and later.
+        agent.wait_for("agent_ready")
+        threading.Event().wait(after_s)
+        api.delete(where).raise_for_status()
+        agent.wait_for_words("no queue 'loom.tasks.demo'")
+        assert not declare(stand.broker, "stand", [CORE, of_project("demo")])
+        bead = stand.file(context={"test_command": ["true"]})
+        assert stand.result(bead.id).type == "task.completed"
+        assert agent.process.poll() is None
