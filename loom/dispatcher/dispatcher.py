@@ -31,6 +31,10 @@ PROJECTS_EVERY_S = 1.0
 PAGE = 200
 PAUSE_S = 1.0
 """How long to let the broker recover after it failed to confirm."""
+GONE_S = 1.0
+"""How long a queue that somebody has deleted stays away before it is declared again: so long that
+its consumers are told. Where it is back at once, RabbitMQ 3.10 delivers to nobody what comes to it,
+as to consumers that are no more, until their agents hang up."""
 
 log = logs.get(__name__)
 
@@ -64,6 +68,7 @@ class Dispatcher:
         self._ledger, self._publish, self._declare = ledger, publish, declare
         self._owner, self._timeout_s = owner, timeout_s
         self._declared: set[str] = set()
+        self._gone: dict[str, float] = {}
         self._core_declared = False
         self._projects_due = 0.0
         self._limit = BATCH
@@ -130,12 +135,10 @@ class Dispatcher:
             for row, outcome in zip(rows, outcomes, strict=True)
             if outcome.status is Status.RETURNED
         }
-        if returned:
-            self._declared -= returned
-            try:
-                self._declare_projects(returned)
-            except Unavailable as error:
-                log.warning("waiting", waiting_for=BROKER, why=error.detail)
+        for project_id in returned & self._declared:
+            self._declared.remove(project_id)
+            self._gone[project_id] = time.monotonic() + GONE_S
+            self._projects_due = min(self._projects_due, self._gone[project_id])
 
     def _settle(
         self, rows: Sequence[OutboxRow], outcomes: Sequence[Published], stopping: threading.Event
@@ -174,7 +177,10 @@ class Dispatcher:
                 return found
 
     def _declare_projects(self, project_ids: Iterable[str]) -> None:
-        missing = sorted(set(project_ids) - self._declared)
+        """Declare what they need, but for the queues that went a moment ago."""
+        now = time.monotonic()
+        self._gone = {gone: until for gone, until in self._gone.items() if until > now}
+        missing = sorted(set(project_ids) - self._declared - self._gone.keys())
         core = () if self._core_declared else (CORE,)
         if missing or core:
             self._declare([*core, *map(of_project, missing)])

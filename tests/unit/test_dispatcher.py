@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from loom.clients.database import Page
-from loom.dispatcher.dispatcher import Dispatcher
+from loom.dispatcher.dispatcher import GONE_S, Dispatcher
 from loom.dispatcher.message import envelope_of
 from loom.domain.bead import NewBead
 from loom.domain.outbox import OutboxKind, OutboxRow
@@ -163,7 +163,11 @@ def test_a_row_that_makes_no_message_says_why():
         envelope_of(a_row(2, payload={"title": "x" * MAX_TASK_BYTES}), "")
 
 
-def test_a_returned_task_is_owed_again_and_its_queue_is_made_again():
+def test_a_returned_task_is_owed_again_and_its_queue_is_made_again_once_its_agents_know(
+    monkeypatch,
+):
+    now = [1_000.0]
+    monkeypatch.setattr("loom.dispatcher.dispatcher.time.monotonic", lambda: now[0])
     ledger, broker = Rows(a_row(1)), FakeBroker()
     dispatcher = a_dispatcher(ledger, broker)
     dispatcher.turn(threading.Event())
@@ -172,6 +176,12 @@ def test_a_returned_task_is_owed_again_and_its_queue_is_made_again():
     dispatcher.turn(threading.Event())
     assert ledger.published == [1, 3]
     assert "NO_ROUTE" in ledger.unsettled[2]
+    now[0] += GONE_S - 0.1
+    ledger.rows = [a_row(2)]
+    dispatcher.turn(threading.Event())
+    assert task_key("p1") not in broker.messages
+    # Not later than a second after the first: what goes on coming does not keep it away.
+    now[0] += 0.1
     ledger.rows = [a_row(2)]
     dispatcher.turn(threading.Event())
     assert ids(broker, task_key("p1")) == ["m2"]
