@@ -29,7 +29,7 @@ class Refusal:
 # The first that is found counts. WORK: the project's setting is at fault, and trying again is idle.
 _MEANINGS: tuple[tuple[str, FailureClass, str], ...] = (
     (
-        r"No space left on device|Disk quota exceeded",
+        r"No space left on device|Out of diskspace|Disk quota exceeded",
         _INFRA,
         "the agent's disk is full: make room, or lower LOOM_AGENT_MIRRORS_MB",
     ),

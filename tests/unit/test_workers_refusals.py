@@ -30,6 +30,7 @@ WORK, INFRA = FailureClass.WORK, FailureClass.INFRA
         ("fatal: unable to access 'https://h/': Failed to connect", INFRA, "cannot be reached"),
         ("error: RPC failed; HTTP 502 curl 22 returned error: 502", INFRA, "cannot be reached"),
         ("fatal: write error: No space left on device", INFRA, "disk is full"),
+        ("fatal: sha1 file 'index.lock' write error. Out of diskspace", INFRA, "disk is full"),
         ("fatal: the index file is corrupt", INFRA, "the index file is corrupt"),
     ],
 )
