@@ -40,7 +40,8 @@ class Accountant:
     def judge(self, settle_s: float, patience_s: float, tell: Callable[[str], None]) -> Verdict:
         """Wait for quiet, and judge.
 
-        Quiet: nothing is owed any more, or nothing has changed for settle_s seconds. Raises
+        Quiet: all is well, or nothing has changed for settle_s seconds while the outbox owed no
+        message: one that was refused is tried again after longer and longer pauses. Raises
         Unavailable if the site cannot be looked at within patience_s.
         """
         give_up = time.monotonic() + patience_s
@@ -59,7 +60,7 @@ class Accountant:
                     [(bead.id, bead.version) for bead in seen.beads],
                     len(seen.commits), dict(seen.runs), dict(seen.depths), seen.tables,
                 )  # fmt: skip
-                if now != before:
+                if now != before or seen.tables.owed:
                     before, since = now, time.monotonic()
                 still_s = time.monotonic() - since
                 clean = not (verdict.lost or verdict.doubled or verdict.unexpected)

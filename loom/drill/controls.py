@@ -29,7 +29,7 @@ from loom.errors import DeadlineExceeded, LoomError
 from loom.messaging import result
 from loom.messaging.topology import task_key
 
-SETTLE_S, PATIENCE_S = 12.0, 90.0
+SETTLE_S, PATIENCE_S = 9.0, 90.0
 MEND_S = 60.0
 LOOK_S = 0.1
 LIMITED_S = 1.5
@@ -165,7 +165,7 @@ def _queue_full(scene: Scene, _guarded: bool) -> None:
     actor = Forged(scene)
     try:
         # A quorum queue refuses only once it is over its limit.
-        actor.running_bead(Sort.VERIFY, seconds=6.0)
+        actor.running_bead(Sort.VERIFY, seconds=8.0)
         queue = task_key(scene.site.project)
         scene.load.file_together([_order() for _ in range(2)])
         _wait(lambda: actor.broker.depths().get(queue, 0) > 2, "beads wait in the queue")
