@@ -30,7 +30,8 @@ server_reset_query = DISCARD ALL
 server_reset_query_always = 0
 ignore_startup_parameters = extra_float_digits
 max_client_conn = 500
-# Two roles on one database: 2 x 25, below PostgreSQL's 80 with room for migrations and LISTEN.
+# Two roles on one database: 2 x 25, far below PostgreSQL's 200, which must do for migrations,
+# for LISTEN, and for what else an operator connects.
 default_pool_size = 25
 min_pool_size = 2
 reserve_pool_size = 5

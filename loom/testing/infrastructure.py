@@ -31,7 +31,7 @@ OWNER = "owner"
 """The file that names the process whose servers these are."""
 IDLE_S = 15
 """How long PgBouncer keeps a connection that nobody uses: many databases come and go here, and
-PostgreSQL has connections for one or two."""
+PostgreSQL has connections for a few."""
 
 
 @dataclass(frozen=True, slots=True)
