@@ -328,7 +328,7 @@ def test_what_happens_while_it_is_off_is_not_owed_to_it_later(world: World) -> N
     world.bead()
     journal(world, "bead.created")
     world.control.change_webhook(made.id, WebhookChange(active=True), BY)
-    journal(world, "webhook.changed")
+    journal(world, "webhook.changed", "webhook.changed")
     bead = world.bead()
     (errand,) = lease(world)
     assert errand.event.bead_id == bead.id
